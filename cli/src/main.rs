@@ -1,0 +1,2 @@
+//! The one binary of Herald; no logic here.
+fn main() {}

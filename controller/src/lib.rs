@@ -1,0 +1,1 @@
+//! Pools -> EXTERNAL-IP: watches Services and pools, writes Service status.

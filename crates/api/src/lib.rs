@@ -1,0 +1,1 @@
+//! Kubernetes objects <-> core types; every annotation key and schema, defined once.

@@ -1,0 +1,211 @@
+//! Which Service gets which address.
+//!
+//! [`plan`] decides for the whole cluster at once, so the result depends on the state and not on the order of events; [`effects`]
+//! turns a plan into what has to be written. Both are pure.
+
+use crate::{
+    PoolName, ServiceKey,
+    config::Config,
+    net::Family,
+    service::{InvalidRequest, Services},
+};
+use serde::Serialize;
+use std::{collections::BTreeMap, net::IpAddr};
+
+/// What every Service of the snapshot gets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// One decision per Service.
+    pub decisions: BTreeMap<ServiceKey, Decision>,
+}
+
+/// What one Service gets, and what the user should know about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// The result.
+    pub outcome: Outcome,
+    /// Remarks on it, in the order in which they arose.
+    pub notes: Vec<Note>,
+}
+
+/// What a Service gets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Outcome {
+    /// These addresses of this pool.
+    Assigned(Assignment),
+    /// Nothing now; reconsidered with every change.
+    Waiting(Refusal),
+    /// Nothing is asked for (its type is not LoadBalancer).
+    NotWanted,
+}
+
+/// Addresses of one pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Assignment {
+    /// The pool.
+    pub pool: PoolName,
+    /// One address per family, v4 first unless an address was added later.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// A remark on a decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Note {
+    /// Keeps its working addresses although what it asks for now cannot be had.
+    Kept(Refusal),
+    /// PreferDualStack has only one family.
+    SingleFamily(Refusal),
+    /// Lost its addresses: they are not permitted any more.
+    Lost(Refusal),
+}
+
+/// Why something cannot be had. The text names the object, the reason and the next step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+pub enum Refusal {
+    /// The request is not understood.
+    #[error(transparent)]
+    InvalidRequest(#[from] InvalidRequest),
+    /// No pools are configured.
+    #[error("no address pool is configured: create the ConfigMap with address-pools")]
+    NoPools,
+    /// The Service has no cluster IP, so no data plane.
+    #[error("the Service has no clusterIP: a headless Service cannot have a load balancer")]
+    NoClusterIp,
+    /// RequireDualStack on a Service with one family of cluster IPs.
+    #[error("ipFamilyPolicy RequireDualStack needs cluster IPs of both families")]
+    NotDualStack,
+    /// The named pool does not exist.
+    #[error("pool {0} does not exist")]
+    UnknownPool(PoolName),
+    /// The requested address lies in no pool.
+    #[error("{0} is in no configured pool")]
+    NotInAnyPool(IpAddr),
+    /// The requested address lies in another pool than the requested one.
+    #[error("{address} is not in the requested pool {pool}")]
+    NotInPool {
+        /// Requested address.
+        address: IpAddr,
+        /// Requested pool.
+        pool: PoolName,
+    },
+    /// The requested addresses lie in two pools.
+    #[error("{0} and {1} are in different pools: both addresses of a Service come from one pool")]
+    TwoPools(IpAddr, IpAddr),
+    /// The requested families are not those of the Service.
+    #[error("the requested addresses are {requested}, but the Service is {service}")]
+    FamilyMismatch {
+        /// Families of the request.
+        requested: String,
+        /// Families of the Service.
+        service: String,
+    },
+    /// The pool has no range of that family.
+    #[error("pool {pool} has no {family} addresses")]
+    PoolLacksFamily {
+        /// The pool.
+        pool: PoolName,
+        /// The family.
+        family: Family,
+    },
+    /// No address of that family is free in the pool.
+    #[error("pool {pool} has no free {family} address")]
+    PoolExhausted {
+        /// The pool.
+        pool: PoolName,
+        /// The family.
+        family: Family,
+    },
+    /// No pool that may be used without being named has what is needed.
+    #[error("no free {families} address in any pool with auto-assign")]
+    NoFreeAddress {
+        /// What is needed: `IPv4`, `IPv6` or `IPv4 and IPv6`.
+        families: String,
+    },
+    /// The address is held by a Service that it may not be shared with.
+    #[error("{address} is used by {holder}: {why}")]
+    InUse {
+        /// The address.
+        address: IpAddr,
+        /// Who holds it.
+        holder: ServiceKey,
+        /// Why it cannot be shared.
+        why: Unshareable,
+    },
+    /// The status holds an address of somebody else's, and nothing says that Herald or MetalLB put it there.
+    #[error(
+        "status holds {0}, which is in no pool and was not assigned from one: another load balancer seems to serve this Service"
+    )]
+    HeldByOther(IpAddr),
+}
+
+/// Why two Services cannot share an address (the rules are MetalLB's).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+pub enum Unshareable {
+    /// The asking Service has no sharing key.
+    #[error("this Service has no allow-shared-ip annotation")]
+    NoKeyHere,
+    /// The holder has no sharing key.
+    #[error("it has no allow-shared-ip annotation")]
+    NoKeyThere,
+    /// Different keys.
+    #[error("its allow-shared-ip annotation differs")]
+    KeysDiffer,
+    /// Local policy with different selectors, or Local with Cluster.
+    #[error("externalTrafficPolicy Local shares only between Services with equal selectors and policies")]
+    BackendsDiffer,
+    /// Both open this port.
+    #[error("port {protocol}/{number} is taken there")]
+    PortTaken {
+        /// TCP, UDP or SCTP.
+        protocol: String,
+        /// Port number.
+        number: u16,
+    },
+}
+
+/// Something to be written. Comparable, safe to repeat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Effect {
+    /// Set the ingress list and the output annotation of a Service's status.
+    WriteStatus {
+        /// The Service.
+        service: ServiceKey,
+        /// What it has from now on; `None` clears both.
+        assignment: Option<Assignment>,
+    },
+    /// Tell the user, as an event on the Service.
+    Event {
+        /// The Service.
+        service: ServiceKey,
+        /// What happened.
+        event: Event,
+    },
+}
+
+/// Events on a Service, with MetalLB's reasons and texts where the meaning is the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Event {
+    /// IPAllocated (Normal).
+    Allocated(Vec<IpAddr>),
+    /// AllocationFailed (Warning).
+    Failed(Refusal),
+    /// ClearAssignment (Normal): lost its addresses.
+    Cleared(Refusal),
+    /// LoadBalancerFailed (Warning): keeps its addresses, the request cannot be met.
+    RequestRefused(Refusal),
+    /// AdditionalAssignFailed (Normal): the second family cannot be had.
+    SecondFamilyFailed(Refusal),
+}
+
+/// Decides for all Services.
+#[must_use]
+pub fn plan(_config: &Config, _services: &Services) -> Plan {
+    Plan::default()
+}
+
+/// What has to be written so that the Services become as planned, in order: who gives up an address before who gets one. Events arise from
+/// the difference to what was `told` before (the previous plan of this process), so that nothing is told twice.
+#[must_use]
+pub fn effects(_services: &Services, _told: &Plan, _plan: &Plan) -> Vec<Effect> {
+    Vec::new()
+}

@@ -1,0 +1,25 @@
+//! Every rule of Herald. Pure: no I/O, no async, no clock, no Kubernetes, no randomness.
+//!
+//! Decisions are functions of a snapshot and a time; what they want done comes back as values.
+//!
+//! | module | rule |
+//! |---|---|
+//! | [`config`] | what the cluster's administrator configured: pools |
+//! | [`service`] | what a Service asks for |
+//! | [`allocate`] | which Service gets which address |
+//! | [`time`] | moments and the timing of a link |
+//! | [`membership`] | which speakers are there, per link |
+//! | [`ownership`] | which speaker answers for an address, per link |
+//! | [`announce`] | what is answered and said about owned addresses |
+
+pub mod allocate;
+pub mod announce;
+pub mod config;
+pub mod membership;
+mod names;
+pub mod net;
+pub mod ownership;
+pub mod service;
+pub mod time;
+
+pub use names::{LinkName, NodeName, PoolName, ServiceKey};

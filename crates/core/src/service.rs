@@ -1,0 +1,122 @@
+//! What a Service asks for, as far as the rules need it.
+
+use crate::{NodeName, PoolName, ServiceKey, net::Family};
+use serde::Serialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+/// A Service that Herald may serve or has to clean up after: of its loadBalancerClass, of any type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Service {
+    /// Namespace and name.
+    pub key: ServiceKey,
+    /// Seconds since the epoch, from `metadata.creationTimestamp`: older ones are served first.
+    pub created: i64,
+    /// Whether `spec.type` is LoadBalancer; any other type gives its addresses back.
+    pub is_load_balancer: bool,
+    /// Families of its cluster IPs: what its data plane can carry.
+    pub cluster_families: BTreeSet<Family>,
+    /// `spec.ipFamilyPolicy`.
+    pub family_policy: FamilyPolicy,
+    /// `spec.ipFamilies[0]`: preferred where only one family can be had.
+    pub primary_family: Family,
+    /// What it asks for, or why that cannot be understood.
+    pub request: Result<Request, InvalidRequest>,
+    /// Sharing key (annotation `allow-shared-ip`); `None` when absent or empty.
+    pub sharing_key: Option<String>,
+    /// `spec.externalTrafficPolicy`.
+    pub traffic_policy: TrafficPolicy,
+    /// `spec.selector`, rendered with sorted keys: services with Local policy share only with an equal one.
+    pub selector: String,
+    /// Ports that it opens on its addresses.
+    pub ports: BTreeSet<Port>,
+    /// Addresses in `status.loadBalancer.ingress`, in order; entries without an address are left out.
+    pub ingress: Vec<IpAddr>,
+    /// Whether an entry of `status.loadBalancer.ingress` is something else than a valid address (a host name, garbage).
+    pub ingress_has_other: bool,
+    /// Annotation `metallb.io/ip-allocated-from-pool`.
+    pub allocated_from: Option<PoolName>,
+}
+
+/// `spec.ipFamilyPolicy` (Kubernetes API: absent means SingleStack).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub enum FamilyPolicy {
+    /// One address.
+    #[default]
+    SingleStack,
+    /// Two where they can be had.
+    PreferDualStack,
+    /// Two or none.
+    RequireDualStack,
+}
+
+/// `spec.externalTrafficPolicy` (Kubernetes API: absent means Cluster).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub enum TrafficPolicy {
+    /// Any node forwards to any endpoint.
+    #[default]
+    Cluster,
+    /// A node forwards only to its own endpoints and keeps the client's address.
+    Local,
+}
+
+/// A port of a Service: two services on one address may not both open it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Port {
+    /// TCP, UDP or SCTP.
+    pub protocol: String,
+    /// Port number.
+    pub number: u16,
+}
+
+/// What a Service asks for explicitly.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Request {
+    /// Exactly these addresses (`spec.loadBalancerIP` or annotation `loadBalancerIPs`), sorted v4, v6; empty = any.
+    pub addresses: Vec<IpAddr>,
+    /// Exactly this pool (annotation `address-pool`).
+    pub pool: Option<PoolName>,
+}
+
+/// A request that cannot be understood; the Service keeps what it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+pub enum InvalidRequest {
+    /// Not an address.
+    #[error("{value:?} in {field} is not an IP address: correct or remove it")]
+    NotAnAddress {
+        /// Field or annotation.
+        field: String,
+        /// What stands there.
+        value: String,
+    },
+    /// Both ways of asking at once (MetalLB refuses this even when equal).
+    #[error("both spec.loadBalancerIP and annotation {annotation} are set: keep one of them")]
+    AskedTwice {
+        /// The annotation in use.
+        annotation: String,
+    },
+    /// More than two, or two of one family.
+    #[error("{field} asks for {count} addresses of {family}: one per family is possible")]
+    TooMany {
+        /// Field or annotation.
+        field: String,
+        /// How many.
+        count: usize,
+        /// Of this family.
+        family: Family,
+    },
+}
+
+/// Which endpoints of a Service can serve, by node; from its EndpointSlices.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Serving {
+    /// Whether any endpoint anywhere can serve.
+    pub any: bool,
+    /// Nodes with an endpoint that can serve.
+    pub nodes: BTreeSet<NodeName>,
+}
+
+/// Services by key.
+pub type Services = BTreeMap<ServiceKey, Service>;

@@ -1,0 +1,1 @@
+//! Membership, ownership and ARP/NDP announcements, wired to sockets and watches.

@@ -1,0 +1,1 @@
+//! Benchmarks in the lab: programs that print figures and write JSON.

@@ -1,0 +1,1 @@
+//! Tests of the speaker in network namespaces with real ARP and NDP.
