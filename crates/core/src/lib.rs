@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`config`] | what the cluster's administrator configured: pools |
 //! | [`service`] | what a Service asks for |
+//! | [`node`] | what a Node says about itself |
 //! | [`allocate`] | which Service gets which address |
 //! | [`time`] | moments and the timing of a link |
 //! | [`membership`] | which speakers are there, per link |
@@ -18,6 +19,7 @@ pub mod config;
 pub mod membership;
 mod names;
 pub mod net;
+pub mod node;
 pub mod ownership;
 pub mod service;
 pub mod time;
