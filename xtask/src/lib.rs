@@ -1,0 +1,3 @@
+//! Build tasks: OCI images without Docker, generated manifests, architecture rules.
+
+pub mod image;
