@@ -1,0 +1,59 @@
+{{- define "herald.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains "herald" .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-herald" .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "herald.image" -}}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+
+{{- define "herald.helloKeySecret" -}}
+{{- .Values.helloKeySecret | default (printf "%s-hello-key" (include "herald.fullname" .)) -}}
+{{- end -}}
+
+{{- define "herald.controller.serviceAccount" -}}
+{{- .Values.controller.serviceAccount.name | default (printf "%s-controller" (include "herald.fullname" .)) -}}
+{{- end -}}
+
+{{- define "herald.speaker.serviceAccount" -}}
+{{- .Values.speaker.serviceAccount.name | default (printf "%s-speaker" (include "herald.fullname" .)) -}}
+{{- end -}}
+
+{{- /* On every object. */ -}}
+{{- define "herald.labels" -}}
+app.kubernetes.io/name: herald
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- /*
+Immutable in a Deployment or DaemonSet: never change them. The name is not MetalLB's (app=metallb, app.kubernetes.io/name=metallb),
+by which Herald finds a running MetalLB and stays in standby.
+*/ -}}
+{{- define "herald.controller.selector" -}}
+app.kubernetes.io/name: herald
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: controller
+{{- end -}}
+
+{{- define "herald.speaker.selector" -}}
+app.kubernetes.io/name: herald
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: speaker
+{{- end -}}
+
+{{- /* Pod labels of the user may not take Herald's own, nor make its pods look like MetalLB's. */ -}}
+{{- define "herald.checkPodLabels" -}}
+{{- range $key := list "app" "component" "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" -}}
+{{- if hasKey $.labels $key -}}
+{{- fail (printf "%s.podLabels may not set %q: Herald and the tools around it find its pods by that label" $.of $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
