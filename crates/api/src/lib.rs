@@ -1,1 +1,12 @@
 //! Kubernetes objects <-> core types; every annotation key and schema, defined once.
+//!
+//! Objects of the API end here: what the rules see are the types of `herald_core`. Everything in this crate is a pure function of
+//! the object that it is given.
+
+pub mod annotations;
+pub mod config_map;
+pub mod endpoints;
+pub mod event;
+pub mod node;
+pub mod pod;
+pub mod service;

@@ -1,0 +1,103 @@
+//! Annotation keys of Services, each defined once. Every input key exists under the current and under MetalLB's old prefix.
+
+use std::collections::BTreeMap;
+
+/// The current prefix; a key under it wins over the same key under the old one.
+pub const PREFIX: &str = "metallb.io/";
+/// MetalLB's old prefix, still read.
+pub const DEPRECATED_PREFIX: &str = "metallb.universe.tf/";
+
+/// In: allocate from exactly this pool.
+pub const ADDRESS_POOL: Key = Key("address-pool");
+/// In: exactly these addresses, comma-separated.
+pub const LOAD_BALANCER_IPS: Key = Key("loadBalancerIPs");
+/// In: the sharing key.
+pub const ALLOW_SHARED_IP: Key = Key("allow-shared-ip");
+/// Out: the pool that the addresses come from.
+pub const ALLOCATED_FROM: Key = Key("ip-allocated-from-pool");
+
+/// All input keys, for whoever looks for deprecated spellings.
+pub const INPUTS: [Key; 3] = [ADDRESS_POOL, LOAD_BALANCER_IPS, ALLOW_SHARED_IP];
+
+/// An annotation key without its prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key(&'static str);
+
+/// The value of an annotation and where it stood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// Its value, as it stands.
+    pub value: &'a str,
+    /// Whether it stood only under the old prefix.
+    pub deprecated: bool,
+}
+
+impl Key {
+    /// The key under the current prefix.
+    #[must_use]
+    pub fn current(self) -> String {
+        format!("{PREFIX}{}", self.0)
+    }
+
+    /// The key under MetalLB's old prefix.
+    #[must_use]
+    pub fn deprecated(self) -> String {
+        format!("{DEPRECATED_PREFIX}{}", self.0)
+    }
+
+    /// The value under either prefix, the current one first. An empty value counts: it hides the old key as any other value does.
+    #[must_use]
+    pub fn find(self, annotations: &BTreeMap<String, String>) -> Option<Found<'_>> {
+        if let Some(value) = annotations.get(&self.current()) {
+            return Some(Found { value, deprecated: false });
+        }
+        annotations.get(&self.deprecated()).map(|value| Found { value, deprecated: true })
+    }
+
+    /// The full key that [`Key::find`] would read: for messages.
+    #[must_use]
+    pub fn in_use(self, annotations: &BTreeMap<String, String>) -> String {
+        match self.find(annotations) {
+            Some(Found { deprecated: true, .. }) => self.deprecated(),
+            _ => self.current(),
+        }
+    }
+}
+
+/// The deprecated input keys that are read from these annotations, in the order of [`INPUTS`].
+#[must_use]
+pub fn deprecated_in_use(annotations: &BTreeMap<String, String>) -> Vec<String> {
+    INPUTS
+        .into_iter()
+        .filter(|key| key.find(annotations).is_some_and(|found| found.deprecated))
+        .map(Key::deprecated)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn annotations(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn current_prefix_wins_even_when_empty() {
+        let both = annotations(&[("metallb.io/address-pool", "new"), ("metallb.universe.tf/address-pool", "old")]);
+        assert_eq!(ADDRESS_POOL.find(&both), Some(Found { value: "new", deprecated: false }));
+        let emptied = annotations(&[("metallb.io/address-pool", ""), ("metallb.universe.tf/address-pool", "old")]);
+        assert_eq!(ADDRESS_POOL.find(&emptied), Some(Found { value: "", deprecated: false }));
+        assert_eq!(deprecated_in_use(&both), Vec::<String>::new());
+    }
+
+    #[test]
+    fn old_prefix_is_read_and_named() {
+        let old = annotations(&[("metallb.universe.tf/allow-shared-ip", "k")]);
+        assert_eq!(ALLOW_SHARED_IP.find(&old), Some(Found { value: "k", deprecated: true }));
+        assert_eq!(ALLOW_SHARED_IP.in_use(&old), "metallb.universe.tf/allow-shared-ip");
+        assert_eq!(deprecated_in_use(&old), ["metallb.universe.tf/allow-shared-ip"]);
+        assert_eq!(ADDRESS_POOL.find(&old), None);
+        assert_eq!(ADDRESS_POOL.in_use(&old), "metallb.io/address-pool");
+    }
+}

@@ -1,0 +1,75 @@
+//! Pods: Herald's speakers, and MetalLB's.
+
+use herald_core::{NodeName, node::SpeakerPod};
+use k8s_openapi::api::core::v1::Pod;
+
+/// Label selectors by which MetalLB's own pods are found, wherever they run; Herald's pods never carry these labels.
+/// The first is that of MetalLB's manifests, the second that of its Helm chart.
+pub const METALLB_SELECTORS: [&str; 2] = ["app=metallb", "app.kubernetes.io/name=metallb"];
+
+/// A speaker's pod as the rules see it; `None` while it has no node. The caller selects speakers by label.
+#[must_use]
+pub fn speaker_from_object(object: &Pod) -> Option<SpeakerPod> {
+    let node = object.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())?;
+    Some(SpeakerPod { node: NodeName::new(node), ready: is_ready(object) })
+}
+
+/// Condition Ready is True and the pod is not being deleted.
+fn is_ready(object: &Pod) -> bool {
+    object.metadata.deletion_timestamp.is_none()
+        && object
+            .status
+            .as_ref()
+            .and_then(|status| status.conditions.as_ref())
+            .is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+}
+
+/// Whether the pod runs or is about to: anything but a finished one. A terminating pod runs until it is gone, a pending one of
+/// MetalLB's would start to write and answer at any moment.
+#[must_use]
+pub fn is_running(object: &Pod) -> bool {
+    let phase = object.status.as_ref().and_then(|status| status.phase.as_deref());
+    !matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(yaml: &str) -> Pod {
+        serde_saphyr::from_str(yaml).unwrap()
+    }
+
+    #[test]
+    fn speaker_needs_a_node() {
+        assert_eq!(speaker_from_object(&pod("metadata: {name: s}\nspec: {containers: []}\n")), None);
+        let ready = pod(
+            "metadata: {name: s}\nspec: {nodeName: w1, containers: []}\nstatus: {conditions: [{type: Ready, status: 'True'}]}\n",
+        );
+        assert_eq!(speaker_from_object(&ready), Some(SpeakerPod { node: NodeName::new("w1"), ready: true }));
+    }
+
+    #[test]
+    fn a_terminating_or_unready_speaker_is_not_ready() {
+        for yaml in [
+            "metadata: {name: s, deletionTimestamp: '2026-01-01T00:00:00Z'}\nspec: {nodeName: w1, containers: []}\nstatus: {conditions: [{type: Ready, status: 'True'}]}\n",
+            "metadata: {name: s}\nspec: {nodeName: w1, containers: []}\nstatus: {conditions: [{type: Ready, status: 'False'}]}\n",
+            "metadata: {name: s}\nspec: {nodeName: w1, containers: []}\n",
+        ] {
+            assert_eq!(speaker_from_object(&pod(yaml)), Some(SpeakerPod { node: NodeName::new("w1"), ready: false }));
+        }
+    }
+
+    #[test]
+    fn only_finished_pods_do_not_run() {
+        for (phase, runs) in
+            [("Pending", true), ("Running", true), ("Unknown", true), ("Succeeded", false), ("Failed", false)]
+        {
+            assert_eq!(
+                is_running(&pod(&format!("metadata: {{name: s}}\nstatus: {{phase: {phase}}}\n"))),
+                runs,
+                "{phase}"
+            );
+        }
+    }
+}
