@@ -12,6 +12,7 @@
 //! | [`membership`] | which speakers are there, per link |
 //! | [`ownership`] | which speaker answers for an address, per link |
 //! | [`announce`] | what is answered and said about owned addresses |
+//! | [`speaker`] | all of a node's announcing as one state machine: inputs and moments in, effects out |
 
 pub mod allocate;
 pub mod announce;
@@ -22,6 +23,7 @@ pub mod net;
 pub mod node;
 pub mod ownership;
 pub mod service;
+pub mod speaker;
 pub mod time;
 
 pub use names::{LinkName, NodeName, PoolName, ServiceKey};

@@ -28,7 +28,7 @@ pub struct Hello {
     pub node: String,
     /// New for each start of a speaker process: tells a restart from a silence.
     pub incarnation: u64,
-    /// Grows by one with each hello of this incarnation on this link.
+    /// Grows with each hello of this incarnation, over all links: two links of one node on one segment never contradict.
     pub sequence: u64,
     /// The sender's current hello interval in milliseconds; hearers derive its hold time from it.
     pub interval_ms: u16,
@@ -71,4 +71,12 @@ pub struct Stamp {
     pub connected: bool,
     /// Newest resourceVersion in its snapshot (one number for the whole of etcd).
     pub resource_version: u64,
+}
+
+/// A short name of a peer for heard-sets: the first 32 bits of SHA-256 over cluster and node name.
+#[must_use]
+pub fn peer_hash(cluster: ClusterId, node: &str) -> u32 {
+    use sha2::{Digest, Sha256};
+    let hash = Sha256::new().chain_update(cluster.0).chain_update(node).finalize();
+    u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
 }

@@ -1,1 +1,123 @@
-//! placeholder
+//! What is said about owned addresses, and when: the gratuitous burst after an address is taken, and its refresh.
+//!
+//! Answering itself is a table look-up at the socket; this decides what stands in the table and what is said unasked. To come at this place:
+//! the probe before the first use of an address, and what happens when a foreign host claims it (RFC 5227).
+
+#[cfg(test)]
+mod tests;
+
+use crate::{LinkName, time::Moment};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
+
+/// When a burst speaks, after the address was taken. The first is at once; those 1.1 s apart outlast Linux' ARP locktime of 1 s, within which
+/// a neighbour ignores a second change (metallb#172).
+const BURST: [Duration; 7] = [
+    Duration::ZERO,
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_millis(1300),
+    Duration::from_millis(2400),
+    Duration::from_millis(3500),
+    Duration::from_millis(4600),
+];
+
+/// A switch forgets a silent port after 300 s, a gateway its ARP entry later: without a refresh, traffic is lost in between (metallb#2910).
+const REFRESH: Duration = Duration::from_secs(60);
+
+/// An address on a link.
+pub type Place = (LinkName, IpAddr);
+
+/// The schedule of everything that is announced.
+#[derive(Debug, Default)]
+pub struct Announcer {
+    announced: BTreeMap<Place, Schedule>,
+    queue: BTreeSet<(Moment, Place)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Schedule {
+    since: Moment,
+    step: usize,
+    next: Moment,
+}
+
+impl Announcer {
+    /// Makes exactly these places announced: new ones get a burst, others go on, missing ones fall silent.
+    pub fn set(&mut self, owned: &BTreeSet<Place>, now: Moment) {
+        let gone: Vec<Place> = self.announced.keys().filter(|place| !owned.contains(*place)).cloned().collect();
+        for place in gone {
+            if let Some(schedule) = self.announced.remove(&place) {
+                self.queue.remove(&(schedule.next, place));
+            }
+        }
+        for place in owned {
+            if !self.announced.contains_key(place) {
+                self.start(place.clone(), now);
+            }
+        }
+    }
+
+    /// Says everything on this link again: its MAC changed, or it came up.
+    pub fn again(&mut self, link: &LinkName, now: Moment) {
+        let places: Vec<Place> = self.announced.keys().filter(|(name, _)| name == link).cloned().collect();
+        for place in places {
+            if let Some(schedule) = self.announced.remove(&place) {
+                self.queue.remove(&(schedule.next, place.clone()));
+            }
+            self.start(place, now);
+        }
+    }
+
+    fn start(&mut self, place: Place, now: Moment) {
+        self.announced.insert(place.clone(), Schedule { since: now, step: 0, next: now });
+        self.queue.insert((now, place));
+    }
+
+    /// The places to be announced unasked now.
+    pub fn due(&mut self, now: Moment) -> Vec<Place> {
+        let mut due = Vec::new();
+        while let Some((moment, place)) = self.queue.first().cloned()
+            && moment <= now
+        {
+            self.queue.pop_first();
+            if let Some(schedule) = self.announced.get_mut(&place) {
+                // After a pause, what was missed is said once, not many times.
+                while schedule.next <= now {
+                    schedule.step += 1;
+                    schedule.next = match BURST.get(schedule.step) {
+                        Some(offset) => schedule.since + *offset,
+                        None => now + jittered(&place),
+                    };
+                }
+                self.queue.insert((schedule.next, place.clone()));
+                due.push(place);
+            }
+        }
+        due
+    }
+
+    /// When [`Announcer::due`] has something next.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.queue.first().map(|(moment, _)| *moment)
+    }
+
+    /// Everything announced now.
+    pub fn announced(&self) -> impl Iterator<Item = &Place> {
+        self.announced.keys()
+    }
+}
+
+/// Up to a tenth less than a minute, different for each address, so that a thousand addresses do not speak at once.
+fn jittered((link, address): &Place) -> Duration {
+    let hash = link
+        .as_str()
+        .bytes()
+        .chain(crate::net::to_number(*address).to_be_bytes())
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    REFRESH - REFRESH / 10 * u32::try_from(hash >> 56).unwrap_or(0) / 256
+}
