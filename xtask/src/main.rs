@@ -11,11 +11,15 @@ use clap::Parser;
 enum Task {
     /// Write a reproducible OCI image tar from static binaries.
     Image(herald_xtask::image::ImageArgs),
+    /// Check the architecture rules.
+    Arch(herald_xtask::arch::ArchArgs),
+    /// Write the generated files, or compare them.
+    Generate(herald_xtask::generate::GenerateArgs),
 }
 
 fn main() -> ExitCode {
-    let result = match Task::parse() {
-        Task::Image(args) => args.run().map(|(out, summary)| {
+    let result: Result<String, Box<dyn std::error::Error>> = match Task::parse() {
+        Task::Image(args) => args.run().map_err(Into::into).map(|(out, summary)| {
             format!(
                 "{} {} {} {:.1} MiB compressed",
                 out.display(),
@@ -24,6 +28,8 @@ fn main() -> ExitCode {
                 summary.layer_size as f64 / 1_048_576.0
             )
         }),
+        Task::Arch(args) => args.run().map_err(Into::into),
+        Task::Generate(args) => args.run().map_err(Into::into),
     };
     match result {
         Ok(line) => {

@@ -1,0 +1,187 @@
+//! `xtask generate`: files that are made from others, and the proof that they are up to date.
+//!
+//! `config/herald.yaml` is the chart with its default values, for those who install by `kubectl apply`.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Where the plain manifests are installed: the classic ConfigMap is looked for there.
+const NAMESPACE: &str = "metallb-system";
+
+/// A helm built without release flags believes in a very old Kubernetes; the chart's templates do not depend on the version.
+const KUBE_VERSION: &str = "1.34.0";
+
+const HEADER: &str = "\
+# Herald, to be installed with `kubectl apply -f`. Generated from charts/herald by `make generate`: change it there.
+# Configuration: a ConfigMap `config` in the same namespace, see docs/configuration.md.
+---
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: metallb-system
+  labels:
+    # The speakers use the host's network and NET_RAW.
+    pod-security.kubernetes.io/enforce: privileged
+    pod-security.kubernetes.io/audit: privileged
+    pod-security.kubernetes.io/warn: privileged
+";
+
+/// Why files could not be generated, or are not what they should be.
+#[derive(Debug, thiserror::Error)]
+pub enum GenerateError {
+    /// No helm anywhere.
+    #[error("helm 3 was not found: set HELM to it, put it on PATH, or let the lab build it ({0})")]
+    NoHelm(String),
+    /// helm could not be run or refused the chart.
+    #[error("{command} failed: {message}")]
+    Helm {
+        /// What was run.
+        command: String,
+        /// What it said.
+        message: String,
+    },
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        source: io::Error,
+    },
+    /// `--check` found a difference.
+    #[error(
+        "{path} line {line} is not what the chart gives ({is:?} instead of {should:?}): run `make generate` and commit it"
+    )]
+    Outdated {
+        /// The file.
+        path: PathBuf,
+        /// First line that differs, from 1.
+        line: usize,
+        /// What stands there.
+        is: String,
+        /// What the chart gives.
+        should: String,
+    },
+}
+
+/// Writes the generated files: config/herald.yaml from the chart.
+#[derive(Debug, clap::Args)]
+pub struct GenerateArgs {
+    /// Write nothing; fail when a file is not up to date.
+    #[arg(long)]
+    check: bool,
+    /// The workspace's root.
+    #[arg(long, default_value = ".")]
+    root: PathBuf,
+}
+
+impl GenerateArgs {
+    /// Writes or compares; returns what was done.
+    ///
+    /// # Errors
+    /// Every [`GenerateError`].
+    pub fn run(self) -> Result<String, GenerateError> {
+        let chart = self.root.join("charts/herald");
+        let helm = find_helm(&self.root)?;
+        output(Command::new(&helm).arg("lint").arg("--strict").arg("--quiet").arg(&chart))?;
+        let mut template = Command::new(&helm);
+        template.args(["template", "herald", "--namespace", NAMESPACE, "--kube-version", KUBE_VERSION]).arg(&chart);
+        let should = manifests(&output(&mut template)?);
+        let path = self.root.join("config/herald.yaml");
+        if self.check {
+            let is = fs::read_to_string(&path).map_err(|source| GenerateError::File { path: path.clone(), source })?;
+            compare(&path, &is, &should)?;
+            Ok(format!("{} is up to date", path.display()))
+        } else {
+            fs::write(&path, should).map_err(|source| GenerateError::File { path: path.clone(), source })?;
+            Ok(format!("{} written", path.display()))
+        }
+    }
+}
+
+/// What the chart rendered, as a file of its own: nothing that says that Helm manages these objects.
+fn manifests(rendered: &str) -> String {
+    let of_helm = |line: &str| {
+        let line = line.trim_start();
+        line.starts_with("# Source:")
+            || line.starts_with("helm.sh/chart:")
+            || line.starts_with("app.kubernetes.io/managed-by:")
+    };
+    let mut text = HEADER.to_owned();
+    for line in rendered.lines().filter(|line| !of_helm(line)) {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn compare(path: &Path, is: &str, should: &str) -> Result<(), GenerateError> {
+    if is == should {
+        return Ok(());
+    }
+    let (is, should): (Vec<&str>, Vec<&str>) = (is.lines().collect(), should.lines().collect());
+    let common = is.iter().zip(&should).take_while(|(is, should)| is == should).count();
+    let at = |lines: &[&str]| lines.get(common).map_or("end of file", |line| *line).to_owned();
+    Err(GenerateError::Outdated { path: path.to_owned(), line: common + 1, is: at(&is), should: at(&should) })
+}
+
+/// `$HELM`, else helm on PATH, else the one that the lab builds and keeps.
+fn find_helm(root: &Path) -> Result<PathBuf, GenerateError> {
+    if let Some(helm) = env::var_os("HELM").filter(|helm| !helm.is_empty()) {
+        return Ok(helm.into());
+    }
+    let on_path = env::var_os("PATH")
+        .and_then(|path| env::split_paths(&path).map(|folder| folder.join("helm")).find(|helm| helm.is_file()));
+    if let Some(helm) = on_path {
+        return Ok(helm);
+    }
+    let mut lab = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    lab.current_dir(root).args(["run", "--quiet", "--package", "herald-lab", "--", "tools", "--print", "helm"]);
+    let path = output(&mut lab).map_err(|error| GenerateError::NoHelm(error.to_string()))?;
+    match path.lines().last().map(|line| PathBuf::from(line.trim())) {
+        Some(helm) if helm.is_file() => Ok(helm),
+        _ => Err(GenerateError::NoHelm(format!("the lab answered {path:?}"))),
+    }
+}
+
+/// Standard output of a command that succeeds.
+fn output(command: &mut Command) -> Result<String, GenerateError> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let failed = |message: String| GenerateError::Helm { command: name, message };
+    match command.output() {
+        Err(error) => Err(failed(error.to_string())),
+        Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Ok(output) => {
+            let said = [output.stderr, output.stdout].concat();
+            Err(failed(String::from_utf8_lossy(&said).trim().to_owned()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_names_helm_is_left_out() {
+        let rendered = "---\n# Source: herald/templates/a.yaml\nkind: A\nmetadata:\n  labels:\n    app.kubernetes.io/managed-by: Helm\n    \
+                        helm.sh/chart: herald-0.1.0\n    app.kubernetes.io/name: herald\n";
+        let text = manifests(rendered);
+        assert_eq!(
+            text.strip_prefix(HEADER),
+            Some("---\nkind: A\nmetadata:\n  labels:\n    app.kubernetes.io/name: herald\n")
+        );
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        let error = compare(Path::new("f"), "a\nb\n", "a\nc\nd\n").unwrap_err();
+        assert!(matches!(error, GenerateError::Outdated { line: 2, is, should, .. } if is == "b" && should == "c"));
+        let error = compare(Path::new("f"), "a\n", "a\nc\n").unwrap_err();
+        assert!(matches!(error, GenerateError::Outdated { line: 2, is, .. } if is == "end of file"));
+        assert!(compare(Path::new("f"), "a\n", "a\n").is_ok());
+    }
+}
