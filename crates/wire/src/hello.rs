@@ -2,9 +2,25 @@
 //!
 //! A raw Ethernet multicast frame, the same layer as ARP, so it needs no address and no firewall rule; the same bytes travel as unicast
 //! UDP where a hypervisor filters multicast. Versioned and tolerant: unknown fields are skipped. Authenticated with HMAC-SHA256.
+//!
+//! # Layout, version 1
+//!
+//! | bytes | |
+//! |---|---|
+//! | 4 | `HRLD` |
+//! | 1 | version |
+//! | 1 | 0, ignored |
+//! | 2 | length of the fields, big endian like every number |
+//! | 16 | cluster |
+//! | n | fields: type (1), length (2), value |
+//! | 32 | HMAC-SHA256 over all before it |
+//!
+//! Everything but the fields stays as it is in later versions, so that cluster and key can be judged whatever the version; a hello of
+//! another version is refused only once it is authentic. Bytes after the HMAC are padding.
 
 use crate::Mac;
-use std::net::IpAddr;
+use sha2::{Digest, Sha256};
+use std::{fmt, net::IpAddr};
 
 /// EtherType of a hello: IEEE 802 local experimental 1 (RFC 9542 section 3).
 pub const ETHERTYPE: u16 = 0x88b5;
@@ -76,7 +92,118 @@ pub struct Stamp {
 /// A short name of a peer for heard-sets: the first 32 bits of SHA-256 over cluster and node name.
 #[must_use]
 pub fn peer_hash(cluster: ClusterId, node: &str) -> u32 {
-    use sha2::{Digest, Sha256};
     let hash = Sha256::new().chain_update(cluster.0).chain_update(node).finalize();
     u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
 }
+
+/// Most entries of a heard-set. More is an error, never a silent cut: a peer left out would believe that nobody hears it.
+pub const MAX_HEARD: usize = 200;
+/// Most links in a hello; the sending link always is one of them.
+pub const MAX_LINKS: usize = 16;
+/// Most addresses of a link in a hello.
+pub const MAX_ADDRESSES: usize = 16;
+/// Longest node name in bytes (RFC 1123 subdomain).
+pub const MAX_NODE: usize = 253;
+/// Shortest key in bytes.
+pub const MIN_KEY: usize = 16;
+
+/// A secret that the speakers of a cluster share.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(Vec<u8>);
+
+/// A key that protects nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the hello key has {0} bytes: use {MIN_KEY} or more random ones")]
+pub struct KeyTooShort(usize);
+
+impl Key {
+    /// A key of at least [`MIN_KEY`] bytes.
+    ///
+    /// # Errors
+    /// Fewer bytes.
+    pub fn new(bytes: &[u8]) -> Result<Self, KeyTooShort> {
+        if bytes.len() < MIN_KEY { Err(KeyTooShort(bytes.len())) } else { Ok(Self(bytes.to_vec())) }
+    }
+}
+
+// A key must not get into a log.
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+/// Why a hello cannot be sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// Not the name of a Kubernetes node.
+    #[error("{0:?} is not a node name: a lowercase RFC 1123 subdomain of at most {MAX_NODE} bytes")]
+    Node(String),
+    /// `link` is no index into `links`.
+    #[error("the sending link has index {link}, but there are {links} links")]
+    Link {
+        /// The index.
+        link: u8,
+        /// How many links there are.
+        links: usize,
+    },
+    /// Peers that hear each other on a link, beyond what a frame holds.
+    #[error("{0} peers on one link are too many: at most {MAX_HEARD}")]
+    Heard(usize),
+    /// An interval of zero would make every peer gone at once.
+    #[error("a hello interval of zero")]
+    Interval,
+}
+
+/// Why bytes are not a hello of this cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HelloError {
+    /// Not a hello, or one that breaks its own rules.
+    #[error("malformed hello: {0}")]
+    Malformed(Malformed),
+    /// Another cluster on the same link: no reason for alarm.
+    #[error("hello of another cluster")]
+    ForeignCluster(ClusterId),
+    /// This cluster, but none of the keys fits: a forgery, or a speaker with an old key.
+    #[error("hello of this cluster with a wrong key")]
+    WrongHmac,
+    /// Authentic, but of a version that this speaker does not know.
+    #[error("hello of unknown version {0}")]
+    Version(u8),
+}
+
+/// What is wrong with the shape of a hello.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Another protocol on the same EtherType or port.
+    #[error("not a hello")]
+    Magic,
+    /// The bytes end too early, or are more than [`MAX_LEN`].
+    #[error("wrong length")]
+    Length,
+    /// A field that has to be there is not.
+    #[error("field {0} is missing")]
+    Missing(u8),
+    /// A field twice.
+    #[error("field {0} is there twice")]
+    Twice(u8),
+    /// A field with a value that cannot be.
+    #[error("field {0} has an impossible value")]
+    Value(u8),
+}
+
+impl From<Malformed> for HelloError {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+mod open;
+mod seal;
+mod tlv;
+
+pub use open::open;
+pub use seal::seal;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! A hello becomes authenticated bytes.
+
+use super::{
+    Hello, Key, MAX_ADDRESSES, MAX_HEARD, MAX_LEN, MAX_LINKS, SealError,
+    tlv::{
+        FIELD_HEADER_LEN, FLAGS, HEADER_LEN, HEARD, HMAC_LEN, HmacSha256, INCARNATION, INTERVAL, LEAVING, LINK,
+        LINK_INDEX, MAGIC, NODE, READY, RESTARTING, SEQUENCE, STAMP, VERSION, is_node_name,
+    },
+};
+use hmac::{KeyInit, Mac as _};
+use std::net::IpAddr;
+
+/// The authenticated bytes of a hello, at most [`MAX_LEN`].
+///
+/// When not everything fits, links and addresses are cut, never the rest: the sending link stays, then the others in order up to
+/// [`MAX_LINKS`], then addresses up to [`MAX_ADDRESSES`] a link, those of the sending link first. `link` is adjusted.
+///
+/// # Errors
+/// A node name that is none, no such sending link, an interval of zero, or a heard-set above [`MAX_HEARD`].
+pub fn seal(hello: &Hello, key: &Key) -> Result<Vec<u8>, SealError> {
+    let own = usize::from(hello.link);
+    if !is_node_name(&hello.node) {
+        return Err(SealError::Node(hello.node.clone()));
+    }
+    if own >= hello.links.len() {
+        return Err(SealError::Link { link: hello.link, links: hello.links.len() });
+    }
+    if hello.heard.len() > MAX_HEARD {
+        return Err(SealError::Heard(hello.heard.len()));
+    }
+    if hello.interval_ms == 0 {
+        return Err(SealError::Interval);
+    }
+
+    let mut fields = Vec::with_capacity(MAX_LEN);
+    field(&mut fields, NODE, hello.node.as_bytes());
+    field(&mut fields, INCARNATION, &hello.incarnation.to_be_bytes());
+    field(&mut fields, SEQUENCE, &hello.sequence.to_be_bytes());
+    field(&mut fields, INTERVAL, &hello.interval_ms.to_be_bytes());
+    let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+    let flags = &hello.flags;
+    field(
+        &mut fields,
+        FLAGS,
+        &[flag(flags.ready, READY) | flag(flags.leaving, LEAVING) | flag(flags.restarting, RESTARTING)],
+    );
+    let mut stamp = [0; 9];
+    stamp[0] = u8::from(hello.stamp.connected);
+    stamp[1..].copy_from_slice(&hello.stamp.resource_version.to_be_bytes());
+    field(&mut fields, STAMP, &stamp);
+    let heard: Vec<u8> = hello.heard.iter().flat_map(|hash| hash.to_be_bytes()).collect();
+    field(&mut fields, HEARD, &heard);
+
+    let room = MAX_LEN - HEADER_LEN - HMAC_LEN - (FIELD_HEADER_LEN + 1);
+    let room = room.saturating_sub(fields.len());
+    let kept = fit(hello, own, room);
+    let index = kept.iter().take_while(|(link, _)| *link != own).count();
+    field(&mut fields, LINK_INDEX, &[u8::try_from(index).unwrap_or(u8::MAX)]);
+    for (link, addresses) in kept {
+        if let Some(info) = hello.links.get(link) {
+            let mut value = info.mac.0.to_vec();
+            info.addresses.iter().take(addresses).for_each(|address| push(&mut value, *address));
+            field(&mut fields, LINK, &value);
+        }
+    }
+    Ok(envelope(hello, key, &fields))
+}
+
+fn envelope(hello: &Hello, key: &Key, fields: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_LEN + fields.len() + HMAC_LEN);
+    bytes.extend(MAGIC);
+    bytes.extend([VERSION, 0]);
+    bytes.extend(u16::try_from(fields.len()).unwrap_or(u16::MAX).to_be_bytes());
+    bytes.extend(hello.cluster.0);
+    bytes.extend(fields);
+    let tag = authenticate(key, &bytes);
+    bytes.extend(tag);
+    bytes
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "HMAC takes keys of every length (RFC 2104 section 2); only other MACs refuse one"
+)]
+pub(super) fn hmac(key: &Key, bytes: &[u8]) -> HmacSha256 {
+    HmacSha256::new_from_slice(&key.0).expect("HMAC takes any key").chain_update(bytes)
+}
+
+fn authenticate(key: &Key, bytes: &[u8]) -> [u8; HMAC_LEN] {
+    hmac(key, bytes).finalize().into_bytes().into()
+}
+
+fn field(bytes: &mut Vec<u8>, kind: u8, value: &[u8]) {
+    bytes.push(kind);
+    bytes.extend(u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes());
+    bytes.extend(value);
+}
+
+fn push(value: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(v4) => {
+            value.push(4);
+            value.extend(v4.octets());
+        }
+        IpAddr::V6(v6) => {
+            value.push(6);
+            value.extend(v6.octets());
+        }
+    }
+}
+
+const fn address_len(address: IpAddr) -> usize {
+    match address {
+        IpAddr::V4(_) => 5,
+        IpAddr::V6(_) => 17,
+    }
+}
+
+/// Which links go into `room` bytes, and how many addresses of each; in the order of the hello.
+fn fit(hello: &Hello, own: usize, mut room: usize) -> Vec<(usize, usize)> {
+    const LINK_LEN: usize = FIELD_HEADER_LEN + 6;
+    let mut kept = Vec::new();
+    let by_importance = |count: usize| std::iter::once(own).chain((0..count).filter(move |link| *link != own));
+    for link in by_importance(hello.links.len()).take(MAX_LINKS) {
+        if let Some(left) = room.checked_sub(LINK_LEN) {
+            room = left;
+            kept.push((link, 0));
+        }
+    }
+    // Still in order of importance here: the sending link's addresses go first.
+    for (link, addresses) in &mut kept {
+        for address in hello.links.get(*link).into_iter().flat_map(|info| &info.addresses).take(MAX_ADDRESSES) {
+            let Some(left) = room.checked_sub(address_len(*address)) else { break };
+            room = left;
+            *addresses += 1;
+        }
+    }
+    kept.sort_unstable();
+    kept
+}

@@ -1,0 +1,241 @@
+use super::*;
+use crate::hello::tlv::{FIELD_HEADER_LEN, HEADER_LEN, HMAC_LEN};
+use hmac::Mac as _;
+use proptest::prelude::*;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+const CLUSTER: ClusterId = ClusterId(*b"0123456789abcdef");
+
+fn key(byte: u8) -> Key {
+    Key::new(&[byte; 32]).unwrap()
+}
+
+fn hello() -> Hello {
+    Hello {
+        cluster: CLUSTER,
+        node: "w1-k8s".into(),
+        incarnation: 0x0102_0304_0506_0708,
+        sequence: 9,
+        interval_ms: 100,
+        flags: Flags { ready: true, leaving: false, restarting: true },
+        link: 1,
+        links: vec![
+            LinkInfo { mac: Mac([2, 0, 0, 0, 0, 1]), addresses: vec![] },
+            LinkInfo {
+                mac: Mac([2, 0, 0, 0, 0, 2]),
+                addresses: vec![Ipv4Addr::new(192, 168, 56, 101).into(), Ipv6Addr::LOCALHOST.into()],
+            },
+        ],
+        heard: vec![0xdead_beef, 7],
+        stamp: Stamp { connected: true, resource_version: 4711 },
+    }
+}
+
+/// Authenticates again what was changed behind the HMAC's back.
+fn resign(mut bytes: Vec<u8>) -> Vec<u8> {
+    let end = bytes.len() - HMAC_LEN;
+    let length = u16::try_from(end - HEADER_LEN).unwrap();
+    bytes[6..8].copy_from_slice(&length.to_be_bytes());
+    let tag = seal::hmac(&key(1), &bytes[..end]).finalize().into_bytes();
+    bytes[end..].copy_from_slice(&tag);
+    bytes
+}
+
+/// The hello with these bytes as further fields.
+fn extended(more: &[u8]) -> Result<Hello, HelloError> {
+    let mut bytes = seal(&hello(), &key(1)).unwrap();
+    let end = bytes.len() - HMAC_LEN;
+    bytes.splice(end..end, more.iter().copied());
+    open(&resign(bytes), CLUSTER, &[key(1)])
+}
+
+fn malformed(what: Malformed) -> Result<Hello, HelloError> {
+    Err(HelloError::Malformed(what))
+}
+
+#[test]
+fn golden_bytes() {
+    let bytes = seal(&hello(), &key(1)).unwrap();
+    let body = b"HRLD\x01\0\0\x6b0123456789abcdef\
+        \x01\0\x06w1-k8s\
+        \x02\0\x08\x01\x02\x03\x04\x05\x06\x07\x08\
+        \x03\0\x08\0\0\0\0\0\0\0\x09\
+        \x04\0\x02\0\x64\
+        \x05\0\x01\x05\
+        \x09\0\x09\x01\0\0\0\0\0\0\x12\x67\
+        \x08\0\x08\xde\xad\xbe\xef\0\0\0\x07\
+        \x06\0\x01\x01\
+        \x07\0\x06\x02\0\0\0\0\x01\
+        \x07\0\x1c\x02\0\0\0\0\x02\x04\xc0\xa8\x38\x65\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01";
+    assert_eq!(bytes[..body.len()], body[..]);
+    let tag: String = bytes[body.len()..].iter().map(|byte| format!("{byte:02x}")).collect();
+    // From an independent HMAC implementation.
+    assert_eq!(tag, "e677e4972121870d4a222f93622fc686ee87afde519f66b0581bef8eee55e3db");
+    assert_eq!(open(&bytes, CLUSTER, &[key(1)]), Ok(hello()));
+}
+
+#[test]
+fn golden_peer_hash() {
+    assert_eq!(peer_hash(CLUSTER, "w1-k8s"), 0xdaf6_ed41);
+}
+
+#[test]
+fn either_of_two_keys_opens() {
+    let bytes = seal(&hello(), &key(1)).unwrap();
+    assert!(open(&bytes, CLUSTER, &[key(2), key(1)]).is_ok());
+    assert_eq!(open(&bytes, CLUSTER, &[key(2)]), Err(HelloError::WrongHmac));
+    assert_eq!(open(&bytes, CLUSTER, &[]), Err(HelloError::WrongHmac));
+}
+
+#[test]
+fn a_foreign_cluster_is_told_from_a_wrong_key() {
+    let foreign = ClusterId([9; 16]);
+    let bytes = seal(&Hello { cluster: foreign, ..hello() }, &key(3)).unwrap();
+    assert_eq!(open(&bytes, CLUSTER, &[key(1)]), Err(HelloError::ForeignCluster(foreign)));
+}
+
+#[test]
+fn a_later_version_is_told_from_a_forgery() {
+    let mut bytes = seal(&hello(), &key(1)).unwrap();
+    bytes[4] = 2;
+    assert_eq!(open(&bytes, CLUSTER, &[key(1)]), Err(HelloError::WrongHmac));
+    assert_eq!(open(&resign(bytes), CLUSTER, &[key(1)]), Err(HelloError::Version(2)));
+}
+
+#[test]
+fn every_changed_bit_is_noticed() {
+    let bytes = seal(&hello(), &key(1)).unwrap();
+    for at in (0..bytes.len()).filter(|at| *at != 5) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 0x10;
+        assert!(open(&changed, CLUSTER, &[key(1)]).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn unknown_fields_and_padding_are_skipped() {
+    assert_eq!(extended(&[200, 0, 3, 1, 2, 3]), Ok(hello()));
+    let mut padded = seal(&hello(), &key(1)).unwrap();
+    padded.extend([0; 9]);
+    assert_eq!(open(&padded, CLUSTER, &[key(1)]), Ok(hello()));
+}
+
+#[test]
+fn shapes_that_are_refused() {
+    let bytes = seal(&hello(), &key(1)).unwrap();
+    for len in 0..bytes.len() {
+        assert_eq!(open(&bytes[..len], CLUSTER, &[key(1)]), malformed(Malformed::Length), "{len} bytes");
+    }
+    assert_eq!(open(&[b'x'; 100], CLUSTER, &[key(1)]), malformed(Malformed::Magic));
+    assert_eq!(extended(&[200, 0]), malformed(Malformed::Length));
+    assert_eq!(extended(&[200, 0, 9, 1]), malformed(Malformed::Length));
+    assert_eq!(extended(&vec![0; MAX_LEN]), malformed(Malformed::Length));
+    assert_eq!(extended(&[1, 0, 1, b'a']), malformed(Malformed::Twice(1)));
+    assert_eq!(extended(&[1, 0, 1, b'A']), malformed(Malformed::Value(1)));
+    assert_eq!(extended(&[4, 0, 2, 0, 0]), malformed(Malformed::Value(4)));
+    assert_eq!(extended(&[7, 0, 5, 0, 0, 0, 0, 0]), malformed(Malformed::Value(7)));
+    assert_eq!(extended(&[7, 0, 7, 0, 0, 0, 0, 0, 0, 5]), malformed(Malformed::Value(7)));
+    assert_eq!(extended(&[8, 0, 3, 0, 0, 0]), malformed(Malformed::Value(8)));
+}
+
+#[test]
+fn every_field_is_needed() {
+    let bytes = seal(&hello(), &key(1)).unwrap();
+    let (mut at, end) = (HEADER_LEN, bytes.len() - HMAC_LEN);
+    while at < end {
+        let (kind, len) = (bytes[at], FIELD_HEADER_LEN + usize::from(bytes[at + 2]));
+        let mut without = bytes.clone();
+        without.drain(at..at + len);
+        let expected = if kind == 7 { Malformed::Value(6) } else { Malformed::Missing(kind) };
+        assert_eq!(open(&resign(without), CLUSTER, &[key(1)]), malformed(expected), "field {kind}");
+        at += len;
+    }
+}
+
+#[test]
+fn what_cannot_be_sent() {
+    let refused = |hello: Hello| seal(&hello, &key(1)).unwrap_err();
+    for name in ["", "A", "-a", "a.", "a b", &"a".repeat(254)] {
+        assert_eq!(refused(Hello { node: name.into(), ..hello() }), SealError::Node(name.into()));
+    }
+    assert_eq!(refused(Hello { link: 2, ..hello() }), SealError::Link { link: 2, links: 2 });
+    assert_eq!(refused(Hello { heard: vec![0; 201], ..hello() }), SealError::Heard(201));
+    assert_eq!(refused(Hello { interval_ms: 0, ..hello() }), SealError::Interval);
+}
+
+#[test]
+fn too_much_is_cut_from_links_and_addresses_only() {
+    let v6 = |n: u16| IpAddr::V6(Ipv6Addr::new(0xfd56, 0, 0, 0, 0, 0, 0, n));
+    let link = |n: u8| LinkInfo { mac: Mac([2, 0, 0, 0, 0, n]), addresses: (0..20).map(v6).collect() };
+    let full = Hello {
+        node: "n".repeat(MAX_NODE),
+        heard: (0..200).collect(),
+        links: (0..40).map(link).collect(),
+        link: 30,
+        ..hello()
+    };
+    let bytes = seal(&full, &key(1)).unwrap();
+    assert!(bytes.len() <= MAX_LEN, "{}", bytes.len());
+    let opened = open(&bytes, CLUSTER, &[key(1)]).unwrap();
+    assert_eq!((opened.heard, opened.node), (full.heard, full.node));
+    assert_eq!(opened.links.len(), MAX_LINKS);
+    // The sending link has moved to the end of the kept ones, and is the only one with addresses, in order.
+    assert_eq!((opened.link, opened.links[15].mac), (15, full.links[30].mac));
+    let addresses: Vec<_> = opened.links.iter().map(|link| link.addresses.len()).collect();
+    assert_eq!(addresses[..15], [0; 15]);
+    assert_eq!(opened.links[15].addresses[..], full.links[30].addresses[..addresses[15]]);
+    assert!(addresses[15] >= 5, "{addresses:?}");
+}
+
+#[test]
+fn keys_are_long_enough_and_stay_secret() {
+    assert_eq!(Key::new(&[b'k'; 15]), Err(KeyTooShort(15)));
+    assert_eq!(format!("{:?}", Key::new(&[b'k'; 16]).unwrap()), "Key(…)");
+}
+
+prop_compose! {
+    fn any_link()(mac in any::<[u8; 6]>(), addresses in proptest::collection::vec(any::<IpAddr>(), 0..6)) -> LinkInfo {
+        LinkInfo { mac: Mac(mac), addresses }
+    }
+}
+
+prop_compose! {
+    fn any_hello()(
+        cluster in any::<[u8; 16]>(), node in "[a-z0-9]([a-z0-9.-]{0,40}[a-z0-9])?",
+        numbers in any::<(u64, u64, u64)>(), interval_ms in 1..u16::MAX, bits in any::<[bool; 4]>(),
+        links in proptest::collection::vec(any_link(), 1..6), pick in any::<proptest::sample::Index>(),
+        heard in proptest::collection::vec(any::<u32>(), 0..60),
+    ) -> Hello {
+        let (incarnation, sequence, resource_version) = numbers;
+        let [ready, leaving, restarting, connected] = bits;
+        Hello {
+            cluster: ClusterId(cluster), node, incarnation, sequence, interval_ms,
+            flags: Flags { ready, leaving, restarting },
+            link: u8::try_from(pick.index(links.len())).unwrap(), links, heard,
+            stamp: Stamp { connected, resource_version },
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn round_trip(hello in any_hello()) {
+        let bytes = seal(&hello, &key(1)).unwrap();
+        prop_assert!(bytes.len() <= MAX_LEN);
+        prop_assert_eq!(open(&bytes, hello.cluster, &[key(1)]), Ok(hello));
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..1600)) {
+        let _ = open(&bytes, CLUSTER, &[key(1)]);
+    }
+
+    // A member with a key may still be of another make: everything behind a valid HMAC.
+    #[test]
+    fn authentic_nonsense_never_panics(fields in proptest::collection::vec(any::<u8>(), 0..1400)) {
+        let mut bytes = seal(&hello(), &key(1)).unwrap();
+        let end = bytes.len() - HMAC_LEN;
+        bytes.splice(HEADER_LEN..end, fields);
+        let _ = open(&resign(bytes), CLUSTER, &[key(1)]);
+    }
+}
