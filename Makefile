@@ -1,0 +1,136 @@
+# The one command surface, for people and for CI. It only calls what can be called by hand; `make help` lists it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+# Cargo uses all cores itself, and two parts of the tests would share one machine's network.
+.NOTPARALLEL:
+
+CARGO   ?= cargo
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n1)
+# Cargo profile of the image: `release` is what ships, `lab` links in a quarter of the time.
+PROFILE ?= release
+IMAGE   ?= ghcr.io/herald-lb/herald:$(VERSION)
+# Static glibc for this machine's processor; no musl toolchain is needed.
+TRIPLE  := $(shell rustc -vV | sed -n 's/^host: //p')
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+# getrandom: a static glibc binary cannot look the wrapper up, and reading /dev/urandom instead needs a /dev.
+STATIC  := -C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"
+BINARY  := $(TARGET_DIR)/$(TRIPLE)/$(PROFILE)/herald
+XTASK   := $(CARGO) run --quiet --locked --package herald-xtask --
+LAB     := $(CARGO) run --quiet --locked --package herald-lab --
+# Seconds for each target of `make fuzz`.
+FUZZ_SECONDS ?= 60
+
+say = @printf '\n== %s\n' "$(1)"
+
+.PHONY: help
+help: ## This list
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+# ---- building
+
+.PHONY: build
+build: ## The static release binary (PROFILE=lab: faster to build)
+	$(call say,static binary: $(BINARY))
+	RUSTFLAGS='$(STATIC)' $(CARGO) build --locked --package herald --profile $(PROFILE) --target $(TRIPLE)
+
+.PHONY: image
+image: build ## OCI image of it without Docker: dist/herald.tar
+	$(call say,image $(IMAGE): dist/herald.tar)
+	@mkdir -p dist
+	$(XTASK) image --name $(IMAGE) --binary /herald=$(BINARY) --out dist/herald.tar
+
+.PHONY: generate
+generate: ## config/herald.yaml from the chart
+	$(XTASK) generate
+
+# ---- checking and testing
+
+.PHONY: check
+check: check-format check-lints check-arch check-generated check-vagrantfile ## Format, lints, architecture rules, generated files
+
+.PHONY: check-format
+check-format:
+	$(call say,format)
+	$(CARGO) fmt --all --check
+
+.PHONY: check-lints
+check-lints:
+	$(call say,lints with warnings denied)
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+.PHONY: check-arch
+check-arch:
+	$(call say,architecture rules)
+	$(XTASK) arch
+
+.PHONY: check-generated
+check-generated:
+	$(call say,chart and generated files (builds helm once when there is none))
+	$(XTASK) generate --check
+
+.PHONY: check-vagrantfile
+check-vagrantfile:
+	$(call say,syntax of the Vagrantfile)
+	@command -v ruby >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y -q --no-install-recommends ruby >/dev/null; } \
+	  || { echo "ruby is missing: install it (Debian and Ubuntu: apt-get install ruby)" >&2; exit 1; }
+	ruby -c config/samples/vagrant/Vagrantfile
+
+.PHONY: test
+test: test-unit test-netns test-e2e ## All tests (root; Go for the first run)
+	$(call say,all tests passed)
+
+.PHONY: test-unit
+test-unit: ## Unit and property tests, simulated LAN, fake API server: no root
+	$(call say,unit and property tests; simulated LAN; fake API server)
+	$(CARGO) test --locked --workspace --exclude herald-netns --exclude herald-e2e
+
+.PHONY: test-netns
+test-netns: ## Real ARP and NDP in network namespaces (root)
+	$(call say,network namespaces (root))
+	$(LAB) packages
+	$(CARGO) test --locked --package herald-netns
+
+.PHONY: test-e2e
+test-e2e: image ## End to end on real Kubernetes in the lab (root; builds Kubernetes once)
+	$(call say,end to end on real Kubernetes (root; the first run builds Kubernetes))
+	$(CARGO) test --locked --package herald-e2e -- --test-threads=1 --nocapture
+
+.PHONY: bench
+bench: image ## Figures: table and JSON
+	$(call say,benchmarks in the lab)
+	$(CARGO) run --locked --package herald-bench
+
+.PHONY: fuzz
+fuzz: ## Parsers and codecs (nightly Rust and cargo-fuzz; FUZZ_SECONDS=60 each)
+	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { \
+	  echo "needs nightly Rust and cargo-fuzz: rustup toolchain install nightly && cargo install cargo-fuzz" >&2; exit 1; }
+	@for target in $$($(CARGO) +nightly fuzz list); do \
+	  printf '\n== fuzz %s\n' "$$target"; \
+	  $(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS); \
+	done
+
+# ---- a real cluster on this machine
+
+.PHONY: lab
+lab: ## Kubernetes with three workers in network namespaces (root)
+	$(LAB) up
+
+.PHONY: lab-down
+lab-down: ## Remove it
+	$(LAB) down
+
+.PHONY: demo
+demo: image ## Everything from nothing, with a node powered off at the end (root)
+	$(call say,demo)
+	$(CARGO) run --locked --package herald-e2e --bin demo
+
+.PHONY: demo-down
+demo-down: lab-down ## Remove it
+
+.PHONY: clean
+clean: ## Build output
+	$(CARGO) clean
+	rm -rf dist
