@@ -1,1 +1,25 @@
 //! What both daemons need around their rules: logging, signals, readiness, admin HTTP, leader lease, watches, events.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`log`] | one subscriber, to stderr, for people or as JSON |
+//! | [`shutdown`] | one handle that says: stop |
+//! | [`readiness`] | named conditions behind `/readyz` |
+//! | [`admin`] | the HTTP endpoints of a daemon |
+//! | [`metrics`] | the registry and the metrics that both daemons have |
+//! | [`client`] | connections to the API server on which nothing hangs |
+//! | [`watch`] | objects -> typed changes, complete before anything is decided |
+//! | [`events`] | core/v1 Events, de-duplicated |
+//! | [`lease`] | leader election |
+//! | [`standby`] | whether MetalLB runs in the cluster |
+
+pub mod admin;
+pub mod client;
+pub mod events;
+pub mod lease;
+pub mod log;
+pub mod metrics;
+pub mod readiness;
+pub mod shutdown;
+pub mod standby;
+pub mod watch;

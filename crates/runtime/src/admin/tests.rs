@@ -1,0 +1,80 @@
+use super::*;
+use crate::{metrics::ClientMetrics, readiness::Weight};
+use std::net::{Ipv4Addr, SocketAddr};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    let status = text.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, text)
+}
+
+fn any(ip: Ipv4Addr) -> SocketAddr {
+    SocketAddr::from((ip, 0))
+}
+
+#[tokio::test]
+async fn endpoints_tell_what_is() {
+    let readiness = Readiness::new();
+    let services = readiness.condition("services", Weight::Blocking);
+    let mut registry = Registry::default();
+    ClientMetrics::register(&mut registry).updates.inc();
+    let (tx, mut requests) = mpsc::channel::<DebugRequest>(1);
+    tokio::spawn(async move {
+        while let Some(answer) = requests.recv().await {
+            answer.send(json!({ "leader": true })).unwrap();
+        }
+    });
+    let shutdown = Shutdown::manual();
+    let admin = Admin::bind(AdminConfig { health: any(Ipv4Addr::LOCALHOST), metrics: Some(any(Ipv4Addr::LOCALHOST)) })
+        .await
+        .unwrap();
+    let (health, metrics) = (admin.health_address().unwrap(), admin.metrics_address().unwrap().unwrap());
+    let task = tokio::spawn(admin.serve(Arc::new(registry), readiness, ask(tx), shutdown.clone()));
+
+    assert_eq!(get(health, "/healthz").await.0, 200);
+    let (status, text) = get(health, "/readyz").await;
+    assert_eq!(status, 503);
+    assert!(text.contains("[-] services: not started"), "{text}");
+    services.ready();
+    assert_eq!(get(health, "/readyz").await.0, 200);
+    let (status, text) = get(metrics, "/metrics").await;
+    assert_eq!(status, 200);
+    assert!(text.contains("metallb_k8s_client_updates_total 1"), "{text}");
+    let (status, text) = get(metrics, "/debug/state").await;
+    assert_eq!(status, 200);
+    assert!(text.contains(r#"{"leader":true}"#), "{text}");
+    assert_eq!(get(health, "/debug/state").await.0, 404);
+
+    shutdown.trigger();
+    task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn state_is_not_shown_beyond_loopback() {
+    let shutdown = Shutdown::manual();
+    let admin =
+        Admin::bind(AdminConfig { health: any(Ipv4Addr::LOCALHOST), metrics: Some(any(Ipv4Addr::UNSPECIFIED)) })
+            .await
+            .unwrap();
+    let port = admin.metrics_address().unwrap().unwrap().port();
+    let debug: DebugState = Arc::new(|| Box::pin(async { Some(json!("secret")) }));
+    let task = tokio::spawn(admin.serve(Arc::new(Registry::default()), Readiness::new(), debug, shutdown.clone()));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    assert_eq!(get(address, "/metrics").await.0, 200);
+    assert_eq!(get(address, "/debug/state").await.0, 404);
+    shutdown.trigger();
+    task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named() {
+    let taken = TcpListener::bind(any(Ipv4Addr::LOCALHOST)).await.unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = Admin::bind(AdminConfig { health: address, metrics: None }).await.unwrap_err();
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+}

@@ -1,0 +1,249 @@
+//! core/v1 Events: written in the background, de-duplicated, never in the way.
+//!
+//! kube's Recorder writes events.k8s.io/v1, which leaves `lastTimestamp` empty, so that `kubectl get events --sort-by=lastTimestamp` (and
+//! most dashboards) puts them nowhere; hence this writer.
+
+use crate::{client, shutdown::Shutdown};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{Event, EventSource, ObjectReference},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, JoinSet},
+};
+
+/// How many notices may wait; beyond it they are dropped and counted.
+const QUEUE: usize = 4096;
+/// How many distinct notices are remembered for counting repeats.
+const REMEMBERED: usize = 4096;
+/// How many writes run at once: few, as addresses matter more than their announcement.
+const IN_FLIGHT: usize = 4;
+
+/// Normal or Warning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EventKind {
+    /// As it should be.
+    Normal,
+    /// Somebody should look.
+    Warning,
+}
+
+impl EventKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
+/// Something to tell about an object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notice {
+    /// What it is about; `namespace` and `uid` should be set.
+    pub about: ObjectReference,
+    /// Normal or Warning.
+    pub kind: EventKind,
+    /// CamelCase, short, for machines.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+}
+
+/// Writes notices as Events. Clones share the queue.
+#[derive(Debug, Clone)]
+pub struct EventWriter {
+    queue: mpsc::Sender<Notice>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl EventWriter {
+    /// Starts the writer. `component` appears as the source (for example `metallb-controller`), `instance` as the reporting instance (the pod).
+    /// The task ends when all writers are gone, or with the shutdown once what is in flight is done.
+    #[must_use]
+    pub fn start(client: Client, component: &str, instance: &str, shutdown: Shutdown) -> (Self, JoinHandle<()>) {
+        let (queue, notices) = mpsc::channel(QUEUE);
+        let worker = Worker {
+            client,
+            component: component.to_owned(),
+            instance: instance.to_owned(),
+            known: BTreeMap::new(),
+            sequence: 0,
+        };
+        let task = tokio::spawn(worker.run(notices, shutdown));
+        (Self { queue, dropped: Arc::default() }, task)
+    }
+
+    /// Queues a notice; drops and counts it when the queue is full.
+    pub fn publish(&self, notice: Notice) {
+        if let Err(mpsc::error::TrySendError::Full(notice)) = self.queue.try_send(notice) {
+            let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+            // Powers of two: the flood that fills the queue must not fill the log.
+            if dropped.is_power_of_two() {
+                tracing::warn!(dropped, reason = notice.reason, "the event queue is full, events are dropped");
+            }
+        }
+    }
+
+    /// How many notices were dropped because the queue was full.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// What makes two notices the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Identity {
+    kind: Option<String>,
+    namespace: Option<String>,
+    name: Option<String>,
+    uid: Option<String>,
+    reason: String,
+    message: String,
+}
+
+impl Identity {
+    fn of(notice: &Notice) -> Self {
+        Self {
+            kind: notice.about.kind.clone(),
+            namespace: notice.about.namespace.clone(),
+            name: notice.about.name.clone(),
+            uid: notice.about.uid.clone(),
+            reason: notice.reason.clone(),
+            message: notice.message.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    event: String,
+    first: Timestamp,
+    count: i32,
+    /// Order of use, to forget the longest unused.
+    used: u64,
+}
+
+struct Worker {
+    client: Client,
+    component: String,
+    instance: String,
+    known: BTreeMap<Identity, Known>,
+    sequence: u64,
+}
+
+impl Worker {
+    async fn run(mut self, mut notices: mpsc::Receiver<Notice>, shutdown: Shutdown) {
+        let mut writes = JoinSet::new();
+        loop {
+            tokio::select! {
+                notice = notices.recv(), if writes.len() < IN_FLIGHT => match notice {
+                    Some(notice) => {
+                        let (event, known) = self.next(&notice, Timestamp::now());
+                        writes.spawn(write(self.client.clone(), event, known.count));
+                    }
+                    None => break,
+                },
+                Some(_) = writes.join_next(), if !writes.is_empty() => {}
+                () = shutdown.wait() => break,
+            }
+        }
+        while writes.join_next().await.is_some() {}
+    }
+
+    /// The event of a notice: a new one, or the one that was written for the same notice before, with its count and time advanced.
+    fn next(&mut self, notice: &Notice, now: Timestamp) -> (Event, Known) {
+        self.sequence += 1;
+        let identity = Identity::of(notice);
+        let name = notice.about.name.as_deref().unwrap_or("unknown");
+        let fresh = || Known {
+            // Like client-go: the name of the object and a time in hexadecimal. The sequence keeps two of one nanosecond apart.
+            event: format!("{name}.{:x}", now.as_nanosecond() + i128::from(self.sequence)),
+            first: now,
+            count: 0,
+            used: 0,
+        };
+        let entry = self.known.entry(identity).or_insert_with(fresh);
+        entry.count = entry.count.saturating_add(1);
+        entry.used = self.sequence;
+        let known = entry.clone();
+        if self.known.len() > REMEMBERED {
+            self.forget();
+        }
+        let event = Event {
+            metadata: ObjectMeta {
+                name: Some(known.event.clone()),
+                // Events about cluster-wide objects live in `default`.
+                namespace: Some(notice.about.namespace.clone().unwrap_or_else(|| "default".to_owned())),
+                ..ObjectMeta::default()
+            },
+            involved_object: notice.about.clone(),
+            type_: Some(notice.kind.as_str().to_owned()),
+            reason: Some(notice.reason.clone()),
+            message: Some(notice.message.clone()),
+            first_timestamp: Some(Time(known.first)),
+            last_timestamp: Some(Time(now)),
+            count: Some(known.count),
+            source: Some(EventSource { component: Some(self.component.clone()), host: None }),
+            reporting_component: Some(self.component.clone()),
+            reporting_instance: Some(self.instance.clone()),
+            ..Event::default()
+        };
+        (event, known)
+    }
+
+    /// Forgets the older half.
+    fn forget(&mut self) {
+        let mut uses: Vec<u64> = self.known.values().map(|known| known.used).collect();
+        uses.sort_unstable();
+        let middle = uses[uses.len() / 2];
+        self.known.retain(|_, known| known.used > middle);
+    }
+}
+
+/// Writes one event; failures are logged and forgotten, as an event is never worth holding anything up.
+async fn write(client: Client, event: Event, count: i32) {
+    let namespace = event.metadata.namespace.clone().unwrap_or_default();
+    let name = event.metadata.name.clone().unwrap_or_default();
+    let api: Api<Event> = Api::namespaced(client, &namespace);
+    if count > 1 {
+        let patch = json!({ "count": count, "lastTimestamp": event.last_timestamp });
+        match client::bounded(api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))).await {
+            Ok(_) => return,
+            // Events expire (an hour by default): write it anew.
+            Err(error) if error.is_not_found() => {}
+            Err(error) => {
+                tracing::warn!(%error, reason = event.reason, "event not written");
+                return;
+            }
+        }
+    }
+    match client::bounded(api.create(&PostParams::default(), &event)).await {
+        // A repeat that overtook its first occurrence: that one is written, which is enough.
+        Err(error) if error.is_conflict() => {}
+        // The namespace is going away, and the object with it.
+        Err(error) if error.is_not_found() || error.is_forbidden() => {
+            tracing::debug!(%error, reason = event.reason, "event not written");
+        }
+        Err(error) => tracing::warn!(%error, reason = event.reason, "event not written"),
+        Ok(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! Watches: Kubernetes objects -> typed changes.
+//!
+//! A consumer sees `Reset` first, with everything that exists, and again whenever the stream had to start over; what vanished meanwhile is
+//! found by comparing, as the API server promises no delete event for it (a re-list after 410 just lacks the object). Objects are converted
+//! when they arrive and dropped: nothing here keeps whole Kubernetes objects, so memory follows the converted type.
+
+use crate::{client, client::WATCH_TIMEOUT, shutdown::Shutdown};
+use futures::{Stream, StreamExt, future::BoxFuture};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::ListParams,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt,
+        utils::Backoff,
+        watcher::{self, DefaultBackoff, Event},
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{collections::BTreeMap, fmt, pin::pin, time::Duration};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+/// Longest pause between two attempts to resume a failed watch: kube's default of 30 s would be the time during which nothing gets an
+/// address after the API server is back.
+pub const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+/// How often a failed watch asks whether the API server answers again: a resumed watch on which nothing happens is silent.
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// An object that may be malformed without taking the whole watch down: `Api::<Guarded<Service>>::all(client)`.
+pub type Guarded<K> = DeserializeGuard<K>;
+
+/// Namespace (empty for cluster-wide kinds) and name of an object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// Namespace; empty for cluster-wide kinds.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// The key of an object.
+    pub fn of(object: &impl ResourceExt) -> Self {
+        Self { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
+    }
+}
+
+// Keys of JSON objects in /debug/state must be strings.
+impl Serialize for ObjectKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A change of what exists. `newest` is the highest resourceVersion seen on this stream: it only grows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change<T> {
+    /// This is everything; what was known before and is not in it is gone.
+    Reset {
+        /// All objects.
+        objects: BTreeMap<ObjectKey, T>,
+        /// Highest resourceVersion seen.
+        newest: u64,
+    },
+    /// New or changed.
+    Set {
+        /// The object.
+        key: ObjectKey,
+        /// Its value now.
+        value: T,
+        /// Highest resourceVersion seen.
+        newest: u64,
+    },
+    /// Deleted, or no object of ours any more.
+    Gone {
+        /// The object.
+        key: ObjectKey,
+        /// Highest resourceVersion seen.
+        newest: u64,
+    },
+    /// The stream failed and is retried with back-off; what was told stays true as far as known. The next other change ends this.
+    Disconnected(String),
+    /// The API server answers again and nothing was missed so far; the stream resumes within [`MAX_BACKOFF`].
+    Connected,
+}
+
+/// The watch configuration of both daemons: list, then watch. Streaming lists are not used, as a 1.33 server answers them with 422 and kube
+/// retries them forever. Pages are small, as a page is the only place where whole objects are held.
+#[must_use]
+pub fn config() -> watcher::Config {
+    let seconds = u32::try_from(WATCH_TIMEOUT.as_secs()).unwrap_or(60);
+    watcher::Config::default().timeout(seconds).page_size(100)
+}
+
+/// Watches until shutdown or until nobody listens, sending what `convert` makes of each object (`None`: not ours), wrapped into the consumer's
+/// input type. Sending waits for room: a slow consumer slows the watch and loses nothing.
+pub fn spawn<K, T, M>(
+    api: Api<Guarded<K>>,
+    config: watcher::Config,
+    convert: impl Fn(K) -> Option<T> + Send + 'static,
+    wrap: impl Fn(Change<T>) -> M + Send + 'static,
+    tx: mpsc::Sender<M>,
+    shutdown: Shutdown,
+) -> JoinHandle<()>
+where
+    K: Resource<DynamicType = ()> + Clone + fmt::Debug + DeserializeOwned + Send + 'static,
+    T: Send + 'static,
+    M: Send + 'static,
+{
+    tokio::spawn(async move {
+        let stream = kube::runtime::watcher(api.clone(), config).backoff(Capped::default());
+        let answers = move || -> BoxFuture<'static, bool> {
+            let api = api.clone();
+            Box::pin(async move {
+                let one = ListParams::default().limit(1);
+                client::within(Duration::from_secs(5), api.list_metadata(&one)).await.is_ok()
+            })
+        };
+        tokio::select! {
+            () = follow(stream, answers, convert, wrap, tx) => {}
+            () = shutdown.wait() => {}
+        }
+    })
+}
+
+/// kube's back-off for watches, but never longer than [`MAX_BACKOFF`].
+#[derive(Default)]
+struct Capped(DefaultBackoff);
+
+impl Iterator for Capped {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|pause| pause.min(MAX_BACKOFF))
+    }
+}
+
+impl Backoff for Capped {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
+/// Turns a stream of watcher events into changes until the stream ends or nobody listens.
+async fn follow<K, T, M>(
+    stream: impl Stream<Item = watcher::Result<Event<Guarded<K>>>>,
+    answers: impl Fn() -> BoxFuture<'static, bool>,
+    convert: impl Fn(K) -> Option<T>,
+    wrap: impl Fn(Change<T>) -> M,
+    tx: mpsc::Sender<M>,
+) where
+    K: Resource<DynamicType = ()>,
+{
+    let mut stream = pin!(stream);
+    let mut collecting = BTreeMap::new();
+    let mut newest = 0;
+    let mut complete = false;
+    let mut failed = false;
+    loop {
+        let event = tokio::select! {
+            event = stream.next() => event,
+            // Before the first complete list there is nothing to be connected to.
+            () = probed(&answers), if failed && complete => {
+                failed = false;
+                if tx.send(wrap(Change::Connected)).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+        };
+        let Some(event) = event else { return };
+        let change = match event {
+            Ok(Event::Init) => {
+                collecting = BTreeMap::new();
+                None
+            }
+            Ok(Event::InitApply(object)) => {
+                newest = newest.max(version(&object));
+                if let Converted::Ours(key, value) = converted(object, &convert) {
+                    collecting.insert(key, value);
+                }
+                None
+            }
+            Ok(Event::InitDone) => {
+                complete = true;
+                Some(Change::Reset { objects: std::mem::take(&mut collecting), newest })
+            }
+            Ok(Event::Apply(object)) => {
+                newest = newest.max(version(&object));
+                match converted(object, &convert) {
+                    Converted::Ours(key, value) => Some(Change::Set { key, value, newest }),
+                    Converted::NotOurs(key) => Some(Change::Gone { key, newest }),
+                    Converted::Malformed => None,
+                }
+            }
+            Ok(Event::Delete(object)) => {
+                newest = newest.max(version(&object));
+                Some(Change::Gone { key: ObjectKey::of(&object), newest })
+            }
+            Err(error) => {
+                tracing::warn!(kind = %K::kind(&()), %error, "watch failed, retrying");
+                Some(Change::Disconnected(error.to_string()))
+            }
+        };
+        if let Some(change) = &change {
+            failed = matches!(change, Change::Disconnected(_));
+        }
+        if let Some(change) = change
+            && tx.send(wrap(change)).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+enum Converted<T> {
+    Ours(ObjectKey, T),
+    NotOurs(ObjectKey),
+    /// A change to it is as if it had not happened; a list is as if it were not there.
+    Malformed,
+}
+
+/// Returns when the API server has answered.
+async fn probed(answers: &impl Fn() -> BoxFuture<'static, bool>) {
+    loop {
+        tokio::time::sleep(PROBE_INTERVAL).await;
+        if answers().await {
+            return;
+        }
+    }
+}
+
+fn converted<K: Resource<DynamicType = ()>, T>(object: Guarded<K>, convert: &impl Fn(K) -> Option<T>) -> Converted<T> {
+    let key = ObjectKey::of(&object);
+    match object.0 {
+        Ok(object) => match convert(object) {
+            Some(value) => Converted::Ours(key, value),
+            None => Converted::NotOurs(key),
+        },
+        Err(error) => {
+            tracing::error!(kind = %K::kind(&()), object = %key, %error, "object is malformed and ignored");
+            Converted::Malformed
+        }
+    }
+}
+
+/// resourceVersions are opaque by contract up to 1.34 and comparable numbers in fact (KEP-5504 makes that the contract); 0 when it is none.
+fn version(object: &impl ResourceExt) -> u64 {
+    object.resource_version().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,435 @@
+//! The HTTP side: requests -> store operations, watches as streams, and the switches that break them.
+
+use super::{
+    FakeApi, Id,
+    store::{Entry, Refused},
+};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use http::{Method, Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
+use kube::{Client, client::Body};
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    convert::Infallible,
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::watch;
+
+/// The switches of one client's connection. Clones mean the same one.
+#[derive(Debug, Clone, Default)]
+pub struct Wire {
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    faults: Mutex<Faults>,
+    /// Watches end, or get 410, when this changes.
+    watches: watch::Sender<Break>,
+    /// Writes that took effect.
+    writes: AtomicU64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Break {
+    generation: u64,
+    /// With an ERROR event 410 first.
+    expired: bool,
+}
+
+#[derive(Debug, Default)]
+struct Faults {
+    down: bool,
+    silent: bool,
+    refuse_all: Option<u16>,
+    refuse_writes: VecDeque<u16>,
+    lose_answers: u32,
+    delay: Option<Duration>,
+    seen: Vec<Seen>,
+}
+
+/// A request that arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// HTTP method.
+    pub method: String,
+    /// Path without the query.
+    pub path: String,
+    /// Status code of the answer.
+    pub code: u16,
+}
+
+impl Wire {
+    /// Connections are refused, and running watches end, until [`Wire::restore`].
+    pub fn cut(&self) {
+        self.faults().down = true;
+        self.drop_watches();
+    }
+
+    /// Requests are taken and never answered, until [`Wire::restore`]. Running watches go on.
+    pub fn silence(&self) {
+        self.faults().silent = true;
+    }
+
+    /// Every request is answered with this status code, until [`Wire::restore`].
+    pub fn refuse_all(&self, code: u16) {
+        self.faults().refuse_all = Some(code);
+    }
+
+    /// The next write of a status (or, without one coming, of anything) is answered with this code and has no effect. Codes queue up.
+    pub fn refuse_next_write(&self, code: u16) {
+        self.faults().refuse_writes.push_back(code);
+    }
+
+    /// The next `count` writes of a status take effect, but their answers get lost.
+    pub fn lose_answers(&self, count: u32) {
+        self.faults().lose_answers = count;
+    }
+
+    /// Every answer takes this much longer.
+    pub fn slow(&self, delay: Duration) {
+        self.faults().delay = Some(delay);
+    }
+
+    /// All is well again; waiting faults are forgotten.
+    pub fn restore(&self) {
+        let mut faults = self.faults();
+        let seen = std::mem::take(&mut faults.seen);
+        *faults = Faults { seen, ..Faults::default() };
+    }
+
+    /// Running watches end as when a connection is lost; they may resume.
+    pub fn drop_watches(&self) {
+        self.state.watches.send_modify(|it| *it = Break { generation: it.generation + 1, expired: false });
+    }
+
+    /// Running watches are told 410 Gone and end.
+    pub fn expire_watches(&self) {
+        self.state.watches.send_modify(|it| *it = Break { generation: it.generation + 1, expired: true });
+    }
+
+    /// Writes of this client that took effect: creations, replacements, patches, deletions.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        self.state.writes.load(Ordering::Relaxed)
+    }
+
+    /// The requests that arrived so far, in order of their answers.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Seen> {
+        self.faults().seen.clone()
+    }
+
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.state.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+pub(super) fn connect(api: FakeApi) -> (Client, Wire) {
+    let wire = Wire::default();
+    let handle = wire.clone();
+    let service = tower::service_fn(move |request: Request<Body>| handle_request(api.clone(), handle.clone(), request));
+    (Client::new(service, "default"), wire)
+}
+
+async fn handle_request(api: FakeApi, wire: Wire, request: Request<Body>) -> io::Result<Answer> {
+    let (down, silent, delay) = {
+        let faults = wire.faults();
+        (faults.down, faults.silent, faults.delay)
+    };
+    if let Some(delay) = delay {
+        tokio::time::sleep(delay).await;
+    }
+    if silent {
+        std::future::pending::<()>().await;
+    }
+    if down {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    let (parts, body) = request.into_parts();
+    let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+    let query = query(parts.uri.query().unwrap_or_default());
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let target = Target::parse(&path);
+    let is_write = method != Method::GET;
+    let code = {
+        let mut faults = wire.faults();
+        let code = faults.refuse_all;
+        if code.is_none() && is_write && target.counts_as_write() { faults.refuse_writes.pop_front() } else { code }
+    };
+    let answer = match code {
+        Some(code) => status(code, "Injected", "injected fault"),
+        None if is_write => write(&api, &wire, &method, &target, &body),
+        None if query.get("watch").is_some_and(|value| value == "true" || value == "1") => {
+            watch_stream(api, &wire, &target, &query)
+        }
+        None => read(&api, &target, &query),
+    };
+    let code = answer.status().as_u16();
+    let lost = {
+        let mut faults = wire.faults();
+        faults.seen.push(Seen { method: method.to_string(), path, code });
+        let lost = is_write && target.subresource.is_some() && faults.lose_answers > 0;
+        if lost {
+            faults.lose_answers -= 1;
+        }
+        lost
+    };
+    if lost { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(answer) }
+}
+
+/// What a path names.
+#[derive(Debug)]
+struct Target {
+    resource: String,
+    namespace: Option<String>,
+    name: Option<String>,
+    subresource: Option<String>,
+}
+
+impl Target {
+    /// `/api/v1/…` or `/apis/GROUP/VERSION/…`, then `[namespaces/NS/]RESOURCE[/NAME[/SUBRESOURCE]]`.
+    fn parse(path: &str) -> Self {
+        let mut parts = path.trim_matches('/').split('/').map(str::to_owned);
+        let skip = if parts.next().as_deref() == Some("apis") { 2 } else { 1 };
+        let mut parts = parts.skip(skip).collect::<VecDeque<_>>();
+        let mut namespace = None;
+        if parts.len() > 2 && parts.front().is_some_and(|part| part == "namespaces") {
+            parts.pop_front();
+            namespace = parts.pop_front();
+        }
+        Self {
+            resource: parts.pop_front().unwrap_or_default(),
+            namespace,
+            name: parts.pop_front(),
+            subresource: parts.pop_front(),
+        }
+    }
+
+    /// Faults for writes are meant for what the daemon decides, not for its election or its events.
+    fn counts_as_write(&self) -> bool {
+        !matches!(self.resource.as_str(), "leases" | "events")
+    }
+
+    fn id(&self, body: &Value) -> Id {
+        let name = self.name.as_deref().or_else(|| body["metadata"]["name"].as_str()).unwrap_or_default();
+        Id::new(&self.resource, self.namespace.as_deref().unwrap_or_default(), name)
+    }
+}
+
+fn write(api: &FakeApi, wire: &Wire, method: &Method, target: &Target, body: &Bytes) -> Answer {
+    let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    let id = target.id(&body);
+    let mut store = api.store();
+    let result = match method.as_str() {
+        "POST" => store.create(&id, body).map(|object| (201, object)),
+        "PUT" => store.replace(&id, body).map(|object| (200, object)),
+        "PATCH" => store.patch(&id, &body, target.subresource.is_some()).map(|object| (200, object)),
+        "DELETE" => store.delete(&id).ok_or(Refused::NotFound).map(|object| (200, object)),
+        _ => return status(405, "MethodNotAllowed", "method not allowed"),
+    };
+    match result {
+        Ok((code, object)) => {
+            wire.state.writes.fetch_add(1, Ordering::Relaxed);
+            json_answer(code, &object)
+        }
+        Err(Refused::NotFound) => status(404, "NotFound", "not found"),
+        Err(Refused::Conflict) => status(409, "Conflict", "the object has been modified"),
+        Err(Refused::AlreadyExists) => status(409, "AlreadyExists", "already exists"),
+    }
+}
+
+fn read(api: &FakeApi, target: &Target, query: &BTreeMap<String, String>) -> Answer {
+    let store = api.store();
+    if target.name.is_some() {
+        return match store.get(&target.id(&Value::Null)) {
+            Some(object) => json_answer(200, &object),
+            None => status(404, "NotFound", "not found"),
+        };
+    }
+    let selected = Selected::new(query);
+    let items = store.list(&target.resource, target.namespace.as_deref(), |object| selected.matches(object));
+    let list = json!({
+        "apiVersion": "v1", "kind": "List",
+        "metadata": { "resourceVersion": store.version().to_string() },
+        "items": items,
+    });
+    json_answer(200, &list)
+}
+
+/// Streams what happens after the given version until the wire breaks.
+fn watch_stream(api: FakeApi, wire: &Wire, target: &Target, query: &BTreeMap<String, String>) -> Answer {
+    let from = query.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
+    if api.store().since(from).is_none() {
+        return status(410, "Expired", "too old resource version");
+    }
+    let wake = api.store().wake.subscribe();
+    let follow = Follow {
+        api,
+        from,
+        resource: target.resource.clone(),
+        namespace: target.namespace.clone(),
+        selected: Selected::new(query),
+        wake,
+        breaks: wire.state.watches.subscribe(),
+        ended: false,
+    };
+    let frames = follow.lines().map(|line| Ok::<_, Infallible>(Frame::data(Bytes::from(line))));
+    Response::new(BodyExt::boxed_unsync(StreamBody::new(frames)))
+}
+
+struct Follow {
+    api: FakeApi,
+    from: u64,
+    resource: String,
+    namespace: Option<String>,
+    selected: Selected,
+    wake: watch::Receiver<u64>,
+    breaks: watch::Receiver<Break>,
+    ended: bool,
+}
+
+impl Follow {
+    fn lines(self) -> impl Stream<Item = String> + Send {
+        stream::unfold(self, |mut follow| async move {
+            let lines = follow.next().await?;
+            Some((stream::iter(lines), follow))
+        })
+        .flatten()
+    }
+
+    /// The next batch of lines; `None` when the watch is over.
+    async fn next(&mut self) -> Option<Vec<String>> {
+        loop {
+            if self.ended || self.breaks.has_changed().unwrap_or(true) {
+                let expired = self.breaks.borrow_and_update().expired && !self.ended;
+                self.ended = true;
+                return expired.then(|| vec![line("ERROR", &status_value(410, "Expired", "too old resource version"))]);
+            }
+            self.wake.mark_unchanged();
+            let entries = self.api.store().since(self.from);
+            let Some(entries) = entries else {
+                self.ended = true;
+                return Some(vec![line("ERROR", &status_value(410, "Expired", "too old resource version"))]);
+            };
+            let mut lines = Vec::new();
+            for entry in entries {
+                self.from = entry.version;
+                lines.extend(self.line(&entry));
+            }
+            if !lines.is_empty() {
+                return Some(lines);
+            }
+            tokio::select! {
+                _ = self.wake.changed() => {}
+                _ = self.breaks.changed() => {
+                    // Seen by the check above: `changed` marks it as seen, so say it again.
+                    self.breaks.mark_changed();
+                }
+            }
+        }
+    }
+
+    fn line(&self, entry: &Entry) -> Option<String> {
+        let ours = entry.id.resource == self.resource
+            && self.namespace.as_ref().is_none_or(|namespace| *namespace == entry.id.namespace);
+        if !ours {
+            return None;
+        }
+        let matches = self.selected.matches(&entry.object);
+        match (entry.kind, matches) {
+            (kind, true) => Some(line(kind, &entry.object)),
+            // It may have matched before; a watch is told so. Once too often harms nobody.
+            ("MODIFIED", false) => Some(line("DELETED", &entry.object)),
+            (_, false) => None,
+        }
+    }
+}
+
+/// Label selectors of the forms `key=value` and `key`, joined by commas; field selectors only by `metadata.name`.
+#[derive(Debug)]
+struct Selected {
+    labels: Vec<(String, Option<String>)>,
+    name: Option<String>,
+}
+
+impl Selected {
+    fn new(query: &BTreeMap<String, String>) -> Self {
+        let labels = query
+            .get("labelSelector")
+            .into_iter()
+            .flat_map(|text| text.split(','))
+            .filter(|part| !part.is_empty())
+            .map(|part| match part.split_once('=') {
+                Some((key, value)) => (key.to_owned(), Some(value.trim_start_matches('=').to_owned())),
+                None => (part.to_owned(), None),
+            })
+            .collect();
+        let name = query.get("fieldSelector").and_then(|text| text.strip_prefix("metadata.name=")).map(str::to_owned);
+        Self { labels, name }
+    }
+
+    fn matches(&self, object: &Value) -> bool {
+        let metadata = &object["metadata"];
+        self.name.as_ref().is_none_or(|name| metadata["name"] == name.as_str())
+            && self.labels.iter().all(|(key, value)| match (&metadata["labels"][key], value) {
+                (Value::Null, _) => false,
+                (label, Some(value)) => label == value.as_str(),
+                (_, None) => true,
+            })
+    }
+}
+
+fn line(kind: &str, object: &Value) -> String {
+    format!("{}\n", json!({ "type": kind, "object": object }))
+}
+
+fn status_value(code: u16, reason: &str, message: &str) -> Value {
+    let outcome = if code < 400 { "Success" } else { "Failure" };
+    json!({
+        "apiVersion": "v1", "kind": "Status", "metadata": {},
+        "status": outcome, "code": code, "reason": reason, "message": message,
+    })
+}
+
+fn status(code: u16, reason: &str, message: &str) -> Answer {
+    json_answer(code, &status_value(code, reason, message))
+}
+
+fn json_answer(code: u16, value: &Value) -> Answer {
+    let body = http_body_util::Full::new(Bytes::from(value.to_string()));
+    let mut answer = Response::new(BodyExt::boxed_unsync(body));
+    *answer.status_mut() = http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    answer
+}
+
+/// Decodes a query string.
+fn query(text: &str) -> BTreeMap<String, String> {
+    text.split('&').filter_map(|pair| pair.split_once('=')).map(|(key, value)| (decode(key), decode(value))).collect()
+}
+
+fn decode(text: &str) -> String {
+    let mut out = Vec::new();
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let hex = [bytes.next().unwrap_or(b'0'), bytes.next().unwrap_or(b'0')];
+                std::str::from_utf8(&hex).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok()).unwrap_or(b'?')
+            }
+            other => other,
+        });
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
