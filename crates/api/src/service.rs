@@ -92,7 +92,7 @@ fn ingress(object: &core::Service) -> (Vec<IpAddr>, bool) {
 /// Its cluster IPs, in order; empty for a headless Service.
 fn cluster_ips(spec: &ServiceSpec) -> Vec<IpAddr> {
     let listed = spec.cluster_ips.as_deref().unwrap_or_default();
-    let single = spec.cluster_ip.as_ref().map(std::slice::from_ref).unwrap_or_default();
+    let single = spec.cluster_ip.as_slice();
     let all = if listed.is_empty() { single } else { listed };
     all.iter().filter_map(|text| parse_address(text)).collect()
 }

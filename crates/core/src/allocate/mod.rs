@@ -3,12 +3,19 @@
 //! [`plan`] decides for the whole cluster at once, so the result depends on the state and not on the order of events; [`effects`]
 //! turns a plan into what has to be written. Both are pure.
 
-use crate::{
-    PoolName, ServiceKey,
-    config::Config,
-    net::Family,
-    service::{InvalidRequest, Services},
-};
+mod claims;
+mod effects;
+mod grant;
+mod holders;
+mod plan;
+mod space;
+#[cfg(test)]
+mod tests;
+
+pub use effects::effects;
+pub use plan::plan;
+
+use crate::{PoolName, ServiceKey, net::Family, service::InvalidRequest};
 use serde::Serialize;
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -75,10 +82,10 @@ pub enum Refusal {
     #[error("ipFamilyPolicy RequireDualStack needs cluster IPs of both families")]
     NotDualStack,
     /// The named pool does not exist.
-    #[error("pool {0} does not exist")]
+    #[error("pool {0} does not exist: correct annotation address-pool or add the pool")]
     UnknownPool(PoolName),
     /// The requested address lies in no pool.
-    #[error("{0} is in no configured pool")]
+    #[error("{0} is in no configured pool (with avoid-buggy-ips, .0 and .255 are in none)")]
     NotInAnyPool(IpAddr),
     /// The requested address lies in another pool than the requested one.
     #[error("{address} is not in the requested pool {pool}")]
@@ -91,12 +98,12 @@ pub enum Refusal {
     /// The requested addresses lie in two pools.
     #[error("{0} and {1} are in different pools: both addresses of a Service come from one pool")]
     TwoPools(IpAddr, IpAddr),
-    /// The requested families are not those of the Service.
-    #[error("the requested addresses are {requested}, but the Service is {service}")]
+    /// The families of the requested or held addresses are not those of the Service.
+    #[error("the addresses are {addresses}, but the cluster IPs of the Service are {service}")]
     FamilyMismatch {
-        /// Families of the request.
-        requested: String,
-        /// Families of the Service.
+        /// Families of the addresses.
+        addresses: String,
+        /// Families of the Service's cluster IPs.
         service: String,
     },
     /// The pool has no range of that family.
@@ -107,8 +114,8 @@ pub enum Refusal {
         /// The family.
         family: Family,
     },
-    /// No address of that family is free in the pool.
-    #[error("pool {pool} has no free {family} address")]
+    /// No address of that family is free in the pool, nor can be shared.
+    #[error("pool {pool} has no free {family} address: enlarge the pool or release an address")]
     PoolExhausted {
         /// The pool.
         pool: PoolName,
@@ -116,9 +123,9 @@ pub enum Refusal {
         family: Family,
     },
     /// No pool that may be used without being named has what is needed.
-    #[error("no free {families} address in any pool with auto-assign")]
+    #[error("no free {families} address in any pool with auto-assign: enlarge a pool or add one")]
     NoFreeAddress {
-        /// What is needed: `IPv4`, `IPv6` or `IPv4 and IPv6`.
+        /// What is needed: `IPv4`, `IPv6`, `IPv4 and IPv6` (from one pool) or `IPv4 or IPv6`.
         families: String,
     },
     /// The address is held by a Service that it may not be shared with.
@@ -136,6 +143,11 @@ pub enum Refusal {
         "status holds {0}, which is in no pool and was not assigned from one: another load balancer seems to serve this Service"
     )]
     HeldByOther(IpAddr),
+    /// The status holds an entry that is no address, and nothing says that Herald or MetalLB wrote the status.
+    #[error(
+        "status holds an entry that is not an IP address and was not assigned from a pool: another load balancer seems to serve this Service"
+    )]
+    HeldByOtherName,
 }
 
 /// Why two Services cannot share an address (the rules are MetalLB's).
@@ -195,17 +207,4 @@ pub enum Event {
     RequestRefused(Refusal),
     /// AdditionalAssignFailed (Normal): the second family cannot be had.
     SecondFamilyFailed(Refusal),
-}
-
-/// Decides for all Services.
-#[must_use]
-pub fn plan(_config: &Config, _services: &Services) -> Plan {
-    Plan::default()
-}
-
-/// What has to be written so that the Services become as planned, in order: who gives up an address before who gets one. Events arise from
-/// the difference to what was `told` before (the previous plan of this process), so that nothing is told twice.
-#[must_use]
-pub fn effects(_services: &Services, _told: &Plan, _plan: &Plan) -> Vec<Effect> {
-    Vec::new()
 }
