@@ -1,1 +1,221 @@
-//! Tests
+//! Tests of the allocator, on a small cluster that applies effects as the API server would.
+
+mod basics;
+mod changes;
+mod dual_stack;
+mod histories;
+mod refusals;
+mod sharing;
+
+use super::{Assignment, Effect, Event, Note, Outcome, Plan, Refusal, effects, plan};
+use crate::{
+    PoolName, ServiceKey,
+    config::{Config, Pool, Protocol},
+    net::Family,
+    service::{FamilyPolicy, Port, Request, Service, Services, TrafficPolicy},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+pub(super) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+pub(super) fn ips(texts: &[&str]) -> Vec<IpAddr> {
+    texts.iter().copied().map(ip).collect()
+}
+
+pub(super) fn key(name: &str) -> ServiceKey {
+    ServiceKey::new("default", name)
+}
+
+pub(super) fn pool(ranges: &[&str]) -> Pool {
+    Pool {
+        protocol: Protocol::Layer2,
+        ranges: ranges.iter().map(|range| range.parse().unwrap()).collect(),
+        auto_assign: true,
+        avoid_buggy_ips: false,
+    }
+}
+
+pub(super) fn config(pools: &[(&str, Pool)]) -> Config {
+    Config { pools: pools.iter().map(|(name, pool)| (PoolName::new(*name), pool.clone())).collect() }
+}
+
+/// A classic Service: IPv4, Cluster policy, port 80.
+pub(super) fn service(name: &str) -> Service {
+    Service {
+        key: key(name),
+        created: 0,
+        is_load_balancer: true,
+        cluster_families: BTreeSet::from([Family::V4]),
+        family_policy: FamilyPolicy::SingleStack,
+        primary_family: Family::V4,
+        request: Ok(Request::default()),
+        sharing_key: None,
+        traffic_policy: TrafficPolicy::Cluster,
+        selector: format!("app={name}"),
+        ports: BTreeSet::from([tcp(80)]),
+        ingress: Vec::new(),
+        ingress_has_other: false,
+        allocated_from: None,
+    }
+}
+
+pub(super) fn dual(name: &str, policy: FamilyPolicy) -> Service {
+    Service { cluster_families: BTreeSet::from(Family::BOTH), family_policy: policy, ..service(name) }
+}
+
+pub(super) fn tcp(number: u16) -> Port {
+    Port { protocol: "TCP".to_owned(), number }
+}
+
+pub(super) fn request(addresses: &[&str], pool: Option<&str>) -> Request {
+    Request { addresses: ips(addresses), pool: pool.map(PoolName::new) }
+}
+
+/// Configuration, Services as the API server has them, and what was told.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Cluster {
+    pub(super) config: Config,
+    pub(super) services: Services,
+    pub(super) told: Plan,
+}
+
+impl Cluster {
+    pub(super) fn new(pools: &[(&str, Pool)]) -> Self {
+        Self { config: config(pools), ..Self::default() }
+    }
+
+    pub(super) fn pools(&mut self, pools: &[(&str, Pool)]) {
+        self.config = config(pools);
+    }
+
+    pub(super) fn add(&mut self, service: Service) {
+        self.services.insert(service.key.clone(), service);
+    }
+
+    pub(super) fn edit(&mut self, name: &str, change: impl FnOnce(&mut Service)) {
+        change(self.services.get_mut(&key(name)).unwrap());
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        self.services.remove(&key(name));
+    }
+
+    pub(super) fn restart(&mut self) {
+        self.told = Plan::default();
+    }
+
+    /// Plans and applies everything once.
+    pub(super) fn step(&mut self) -> Vec<Effect> {
+        let plan = plan(&self.config, &self.services);
+        let effects = effects(&self.services, &self.told, &plan);
+        for effect in &effects {
+            apply(&mut self.services, effect);
+        }
+        self.told = plan;
+        effects
+    }
+
+    /// Steps until nothing is left to do; everything that was done.
+    pub(super) fn settle(&mut self) -> Vec<Effect> {
+        let mut all = Vec::new();
+        // Every further step serves somebody who waited for an address given back in the one before.
+        for _ in 0..=2 * self.services.len() + 2 {
+            let effects = self.step();
+            if effects.is_empty() {
+                return all;
+            }
+            all.extend(effects);
+        }
+        panic!("never settles: {:#?}", self.step());
+    }
+
+    pub(super) fn addresses(&self, name: &str) -> Vec<String> {
+        self.services[&key(name)].ingress.iter().map(ToString::to_string).collect()
+    }
+
+    pub(super) fn outcome(&self, name: &str) -> &Outcome {
+        &self.told.decisions[&key(name)].outcome
+    }
+
+    pub(super) fn notes(&self, name: &str) -> &[Note] {
+        &self.told.decisions[&key(name)].notes
+    }
+
+    /// Why the Service waits.
+    pub(super) fn refusal(&self, name: &str) -> &Refusal {
+        match self.outcome(name) {
+            Outcome::Waiting(why) => why,
+            other => panic!("{name} does not wait: {other:?}"),
+        }
+    }
+}
+
+/// What the API server makes of an effect.
+pub(super) fn apply(services: &mut Services, effect: &Effect) {
+    let Effect::WriteStatus { service, assignment } = effect else { return };
+    let Some(service) = services.get_mut(service) else { return };
+    service.ingress_has_other = false;
+    service.ingress = assignment.as_ref().map(|assignment| assignment.addresses.clone()).unwrap_or_default();
+    service.allocated_from = assignment.as_ref().map(|assignment| assignment.pool.clone());
+}
+
+/// The Services that are written, in order, with what they get.
+pub(super) fn writes(effects: &[Effect]) -> Vec<(String, Vec<String>)> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::WriteStatus { service, assignment } => {
+                let addresses = assignment.iter().flat_map(|assignment| &assignment.addresses);
+                Some((service.name.clone(), addresses.map(ToString::to_string).collect()))
+            }
+            Effect::Event { .. } => None,
+        })
+        .collect()
+}
+
+/// The events, in order.
+pub(super) fn events(effects: &[Effect]) -> Vec<(String, Event)> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Event { service, event } => Some((service.name.clone(), event.clone())),
+            Effect::WriteStatus { .. } => None,
+        })
+        .collect()
+}
+
+/// Pairs of Services whose statuses show a common address that they may not share.
+pub(super) fn conflicts(services: &Services) -> BTreeSet<(IpAddr, ServiceKey, ServiceKey)> {
+    let mut holders: BTreeMap<IpAddr, Vec<&Service>> = BTreeMap::new();
+    for service in services.values() {
+        for &address in &service.ingress {
+            holders.entry(address).or_default().push(service);
+        }
+    }
+    let mut all = BTreeSet::new();
+    for (address, holders) in holders {
+        for (index, one) in holders.iter().enumerate() {
+            for two in &holders[index + 1..] {
+                if !may_share(one, two) {
+                    all.insert((address, one.key.clone(), two.key.clone()));
+                }
+            }
+        }
+    }
+    all
+}
+
+/// The sharing rules once more, in other words than the allocator's.
+fn may_share(one: &Service, two: &Service) -> bool {
+    let local = |service: &Service| service.traffic_policy == TrafficPolicy::Local;
+    one.sharing_key.is_some()
+        && one.sharing_key == two.sharing_key
+        && local(one) == local(two)
+        && (!local(one) || one.selector == two.selector)
+        && one.ports.is_disjoint(&two.ports)
+}

@@ -1,0 +1,264 @@
+//! Random histories: DESIGN's invariants 1 and 2 after every single write, whichever writes happen and in which order.
+
+use super::*;
+use proptest::{collection::vec, prelude::*, sample::Index};
+
+/// Something that happens to the cluster.
+#[derive(Debug, Clone)]
+enum Happening {
+    Create(u8, Box<Service>),
+    Delete(u8),
+    /// The Service's wishes change; its age and status stay.
+    Change(u8, Box<Service>),
+    Pools(usize),
+    Restart,
+    /// Everything planned is written.
+    All,
+    /// Only these writes succeed, in this order; nothing of the rest (a slow API server, conflicts, a crash).
+    Some(Vec<Index>),
+}
+
+/// Pool layouts over the same few addresses, so that edits cut, merge, rename and shrink.
+fn layouts() -> Vec<Config> {
+    let shy = |pool: Pool| Pool { auto_assign: false, ..pool };
+    let careful = |pool: Pool| Pool { avoid_buggy_ips: true, ..pool };
+    vec![
+        config(&[("p", pool(&["10.0.0.254-10.0.1.2", "fd00::1-fd00::3"]))]),
+        config(&[("p", careful(pool(&["10.0.0.254-10.0.1.2"]))), ("q", pool(&["fd00::1-fd00::3"]))]),
+        config(&[
+            ("p", pool(&["10.0.1.0-10.0.1.2", "10.0.0.254/32"])),
+            ("q", shy(pool(&["10.0.0.255/32", "fd00::2/127"]))),
+        ]),
+        config(&[("q", pool(&["fd00::1/128", "10.0.0.254/31"])), ("r", pool(&["10.0.1.0/31", "fd00::2/128"]))]),
+        config(&[("r", pool(&["10.0.0.255/32"]))]),
+        Config::default(),
+    ]
+}
+
+const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
+
+prop_compose! {
+    fn wishes()(
+        is_load_balancer in prop::bool::weighted(0.9),
+        families in prop_oneof![4 => Just(vec![Family::V4]), 1 => Just(vec![Family::V6]), 4 => Just(Family::BOTH.to_vec()), 1 => Just(vec![])],
+        family_policy in prop_oneof![Just(FamilyPolicy::SingleStack), Just(FamilyPolicy::PreferDualStack), Just(FamilyPolicy::RequireDualStack)],
+        primary_family in prop_oneof![Just(Family::V4), Just(Family::V6)],
+        request in prop_oneof![
+            6 => Just(request(&[], None)),
+            1 => Just(request(&[], Some("p"))),
+            1 => Just(request(&[], Some("q"))),
+            1 => Just(request(&["10.0.1.1"], None)),
+            1 => Just(request(&["10.0.0.255"], Some("r"))),
+            1 => Just(request(&["10.0.1.0", "fd00::2"], None)),
+            1 => Just(request(&["172.16.0.1"], None)),
+        ],
+        invalid in prop::bool::weighted(0.05),
+        sharing_key in prop_oneof![3 => Just(None), 2 => Just(Some("k".to_owned())), 1 => Just(Some("l".to_owned()))],
+        local in any::<bool>(),
+        selector in prop_oneof![Just("x".to_owned()), Just("y".to_owned())],
+        ports in prop::collection::btree_set((1u16..4).prop_map(tcp), 1..3),
+        created in 0i64..4,
+    ) -> Service {
+        let request = if invalid {
+            Err(crate::service::InvalidRequest::AskedTwice { annotation: "x".to_owned() })
+        } else {
+            Ok(request)
+        };
+        Service {
+            created, is_load_balancer, family_policy, primary_family, request, sharing_key, selector, ports,
+            cluster_families: families.into_iter().collect(),
+            traffic_policy: if local { TrafficPolicy::Local } else { TrafficPolicy::Cluster },
+            ..service("template")
+        }
+    }
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let name = 0..u8::try_from(NAMES.len()).unwrap();
+    prop_oneof![
+        5 => (name.clone(), wishes()).prop_map(|(name, wishes)| Happening::Create(name, Box::new(wishes))),
+        1 => name.clone().prop_map(Happening::Delete),
+        4 => (name, wishes()).prop_map(|(name, wishes)| Happening::Change(name, Box::new(wishes))),
+        2 => (0..layouts().len()).prop_map(Happening::Pools),
+        1 => Just(Happening::Restart),
+        3 => Just(Happening::All),
+        3 => vec(any::<Index>(), 0..4).prop_map(Happening::Some),
+    ]
+}
+
+fn happen(cluster: &mut Cluster, happening: &Happening) {
+    match happening {
+        Happening::Create(name, wishes) => {
+            let name = NAMES[usize::from(*name)];
+            if !cluster.services.contains_key(&key(name)) {
+                cluster.add(Service { key: key(name), ..(**wishes).clone() });
+            }
+        }
+        Happening::Delete(name) => cluster.remove(NAMES[usize::from(*name)]),
+        Happening::Change(name, wishes) => {
+            if let Some(service) = cluster.services.get_mut(&key(NAMES[usize::from(*name)])) {
+                *service = Service {
+                    key: service.key.clone(),
+                    created: service.created,
+                    ingress: service.ingress.clone(),
+                    allocated_from: service.allocated_from.clone(),
+                    ..(**wishes).clone()
+                };
+            }
+        }
+        Happening::Pools(index) => cluster.config = layouts()[*index].clone(),
+        Happening::Restart => cluster.restart(),
+        Happening::All => write(cluster, None),
+        Happening::Some(which) => write(cluster, Some(which)),
+    }
+}
+
+/// Plans and writes all, or some in any order, looking after every write.
+fn write(cluster: &mut Cluster, which: Option<&[Index]>) {
+    let plan = plan(&cluster.config, &cluster.services);
+    let mut effects = effects(&cluster.services, &cluster.told, &plan);
+    if let Some(which) = which {
+        effects = if effects.is_empty() {
+            Vec::new()
+        } else {
+            which.iter().map(|index| index.get(&effects).clone()).collect()
+        };
+    }
+    let mut before = conflicts(&cluster.services);
+    for effect in &effects {
+        apply(&mut cluster.services, effect);
+        let after = conflicts(&cluster.services);
+        assert!(after.is_subset(&before), "{effect:?} made a conflict: {after:?}, before {before:?}");
+        before = after;
+        if let Effect::WriteStatus { assignment: Some(assignment), .. } = effect {
+            for &address in &assignment.addresses {
+                let pool = cluster.config.pool_of(address).map(|(name, _)| name);
+                assert_eq!(pool, Some(&assignment.pool), "{effect:?} is outside its pool");
+            }
+        }
+    }
+    cluster.told = plan;
+}
+
+/// What holds once nothing is left to do.
+fn assert_settled(cluster: &Cluster) {
+    let none = BTreeSet::new();
+    assert_eq!(conflicts(&cluster.services), none);
+    let again = plan(&cluster.config, &cluster.services);
+    assert_eq!(again, cluster.told, "planning twice differs");
+    for (key, service) in &cluster.services {
+        let decision = &again.decisions[key];
+        match &decision.outcome {
+            Outcome::Assigned(assignment) => {
+                assert_eq!(assignment.addresses, service.ingress);
+                assert_eq!(service.allocated_from.as_ref(), Some(&assignment.pool));
+                for &address in &service.ingress {
+                    assert_eq!(cluster.config.pool_of(address).map(|(name, _)| name), Some(&assignment.pool));
+                }
+                let families: BTreeSet<Family> = service.ingress.iter().copied().map(Family::of).collect();
+                assert_eq!(families.len(), service.ingress.len());
+                let enough = families == service.cluster_families
+                    || (service.family_policy == FamilyPolicy::PreferDualStack
+                        && families.is_subset(&service.cluster_families));
+                assert!(enough, "{service:?}");
+            }
+            Outcome::Waiting(_) | Outcome::NotWanted => assert_eq!(service.ingress, [] as [IpAddr; 0]),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    #[test]
+    fn invariants_hold_after_every_write(happenings in vec(happening(), 1..30)) {
+        let mut cluster = Cluster::new(&[]);
+        cluster.config = layouts()[0].clone();
+        for happening in &happenings {
+            happen(&mut cluster, happening);
+        }
+        cluster.settle();
+        assert_settled(&cluster);
+    }
+
+    #[test]
+    fn a_restart_of_a_settled_cluster_writes_nothing(happenings in vec(happening(), 1..20)) {
+        let mut cluster = Cluster::new(&[]);
+        cluster.config = layouts()[0].clone();
+        for happening in &happenings {
+            happen(&mut cluster, happening);
+        }
+        cluster.settle();
+        cluster.restart();
+        prop_assert_eq!(writes(&cluster.settle()), []);
+    }
+
+    /// Whoever comes or goes: a settled Service whose own object and pools did not change keeps its addresses, in order.
+    #[test]
+    fn others_move_nobody(happenings in vec(happening(), 1..20), newcomers in vec(wishes(), 1..4), leaves in any::<Index>()) {
+        let mut cluster = Cluster::new(&[]);
+        cluster.config = layouts()[0].clone();
+        for happening in &happenings {
+            happen(&mut cluster, happening);
+        }
+        // A request that could not be met may be met later: such a Service moves because of what it asks itself.
+        for service in cluster.services.values_mut() {
+            service.request = Ok(Request::default());
+        }
+        cluster.settle();
+        let before = cluster.services.clone();
+        if !before.is_empty() {
+            let leaver = leaves.get(&before.keys().cloned().collect::<Vec<_>>()).clone();
+            cluster.services.remove(&leaver);
+        }
+        for (index, newcomer) in newcomers.into_iter().enumerate() {
+            cluster.add(Service { key: key(&format!("new{index}")), created: -1, ..newcomer });
+        }
+        cluster.settle();
+        for (key, service) in &cluster.services {
+            if let Some(before) = before.get(key) {
+                prop_assert!(service.ingress.starts_with(&before.ingress), "{:?} then {:?}", before.ingress, service.ingress);
+            }
+        }
+    }
+
+    /// The plan depends on the state and not on how Services are named or when they came to be known: only age and key order decide.
+    #[test]
+    fn a_plan_is_a_function_of_the_state(services in vec(wishes(), 1..7), layout in 0..layouts().len(), order in any::<u64>()) {
+        let config = &layouts()[layout];
+        let named: Vec<Service> = services
+            .into_iter()
+            .zip(NAMES)
+            .map(|(service, name)| Service { key: key(name), ..service })
+            .collect();
+        let forward: Services = named.iter().cloned().map(|service| (service.key.clone(), service)).collect();
+        let mut shuffled = named;
+        let turn = usize::try_from(order % 7).unwrap() % shuffled.len();
+        shuffled.rotate_left(turn);
+        if order % 2 == 0 {
+            shuffled.reverse();
+        }
+        let other: Services = shuffled.into_iter().map(|service| (service.key.clone(), service)).collect();
+        prop_assert_eq!(plan(config, &forward), plan(config, &other));
+
+        // With distinct ages, names decide nothing.
+        let aged = |rename: &dyn Fn(usize) -> String| -> Vec<Vec<IpAddr>> {
+            let services: Services = forward
+                .values()
+                .enumerate()
+                .map(|(index, service)| {
+                    let key = key(&rename(index));
+                    (key.clone(), Service { key, created: i64::try_from(index).unwrap(), ..service.clone() })
+                })
+                .collect();
+            let plan = plan(config, &services);
+            (0..services.len())
+                .map(|index| match &plan.decisions[&key(&rename(index))].outcome {
+                    Outcome::Assigned(assignment) => assignment.addresses.clone(),
+                    _ => Vec::new(),
+                })
+                .collect()
+        };
+        prop_assert_eq!(aged(&|index| format!("s{index}")), aged(&|index| format!("s{}", 9 - index)));
+    }
+}
