@@ -143,7 +143,8 @@ impl Lab {
             if !self.is_on(Host::ControlPlane) {
                 return Err(Error::HostOff(Host::ControlPlane.to_string()));
             }
-            Ok(self.api_ready()?.then_some(()))
+            // The marker first: asking costs more than looking.
+            Ok((NodeSpec::api_marker(self.place.dir()).exists() && self.api_ready()?).then_some(()))
         })
     }
 }

@@ -63,6 +63,11 @@ impl NodeSpec {
         dir.join("booted")
     }
 
+    /// Exists since the API server was ready for the first time after the control plane was switched on.
+    pub(crate) fn api_marker(lab: &Path) -> PathBuf {
+        lab.join("api-ready")
+    }
+
     /// While this file exists, the daemon is not restarted.
     pub(crate) fn hold_marker(dir: &Path, daemon: &str) -> PathBuf {
         dir.join(format!("hold-{daemon}"))

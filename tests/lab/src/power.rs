@@ -107,9 +107,11 @@ pub(crate) fn stop(place: &Place, cgroups: &Cgroups, host: Host) -> Result<()> {
         sigkill(pid);
     }
     stop_group(cgroups, &group)?;
-    let marker = NodeSpec::booted_marker(&place.host_dir(host));
-    if marker.exists() {
-        fs::remove_file(&marker).map_err(Error::io("removing", &marker))?;
+    let booted = NodeSpec::booted_marker(&place.host_dir(host));
+    let api = NodeSpec::api_marker(place.dir());
+    let markers = if host == Host::ControlPlane { vec![booted, api] } else { vec![booted] };
+    for marker in markers.iter().filter(|marker| marker.exists()) {
+        fs::remove_file(marker).map_err(Error::io("removing", marker))?;
     }
     Ok(())
 }

@@ -92,13 +92,13 @@ impl Lab {
         lab.release(Host::ControlPlane, "kube-apiserver")?;
         lab.wait_api(Duration::from_secs(120)).map_err(|error| lab.hint(error))?;
         progress.say("API server ready");
+        lab.kubectl_apply(IMAGE_POLICY)?;
         for host in &surplus {
             lab.kubectl(&["delete", "node", "--ignore-not-found", &host.to_string()])?;
             let dir = lab.place.host_dir(*host);
             fs::remove_dir_all(&dir).map_err(Error::io("removing", &dir))?;
         }
         lab.settle_nodes(progress).map_err(|error| lab.hint(error))?;
-        lab.kubectl_apply(IMAGE_POLICY)?;
         wait_until("the default service account", Duration::from_secs(60), || {
             Ok(lab.kubectl(&["-n", "default", "get", "serviceaccount", "default"]).ok())
         })?;

@@ -1,7 +1,6 @@
 //! What PID 1 of a host does after it was launched.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -11,7 +10,7 @@ use super::config;
 use super::supervise::{Daemon, Supervisor};
 use super::{NodeSpec, mounts};
 use crate::error::{Error, Result};
-use crate::host::{Host, Lan};
+use crate::host::Host;
 use crate::run::{output, run, run_with_input};
 
 /// The hidden `node-init` command. Returns only with an error.
@@ -30,8 +29,6 @@ pub fn init(spec_file: &Path) -> Result<()> {
     if spec.host == Host::ControlPlane {
         supervisor.start(daemon("etcd", config::etcd()))?;
         supervisor.start(daemon("kube-apiserver", config::api_server(&spec)))?;
-        supervisor.start(daemon("kube-controller-manager", config::controller_manager(&spec)))?;
-        supervisor.start(daemon("kube-scheduler", config::scheduler(&spec)))?;
     }
     if let Some(files) = config::node_files(&spec) {
         for (path, text) in files {
@@ -46,7 +43,12 @@ pub fn init(spec_file: &Path) -> Result<()> {
         supervisor.start(Daemon { name: "containerd", program: PathBuf::from("containerd"), args: containerd })?;
         wait_for_containerd()?;
         import_images(&spec)?;
-        wait_for_api();
+        wait_for_api(&spec)?;
+        if spec.host == Host::ControlPlane {
+            // Before the API server has its RBAC rules, these two end at once and are seconds late.
+            supervisor.start(daemon("kube-controller-manager", config::controller_manager(&spec)))?;
+            supervisor.start(daemon("kube-scheduler", config::scheduler(&spec)))?;
+        }
         supervisor.start(daemon("kubelet", config::kubelet(&spec)))?;
         supervisor.start(daemon("kube-proxy", config::kube_proxy()))?;
     }
@@ -71,17 +73,25 @@ fn wait_for_containerd() -> Result<()> {
     Ok(())
 }
 
-/// A kubelet that finds no API server backs off for seconds; a moment's wait is shorter. One that stays away is no reason
-/// to wait for ever.
-fn wait_for_api() {
-    let address = SocketAddr::from((Host::ControlPlane.ipv4(Lan::First), 6443));
+/// A kubelet that finds no API server backs off for seconds; a moment's wait is shorter. One that stays away (held, or
+/// its host is off) is no reason to wait for ever. The control plane asks, and leaves a marker for the others.
+fn wait_for_api(spec: &NodeSpec) -> Result<()> {
+    let marker = NodeSpec::api_marker(&spec.lab);
+    let config = spec.lab.join("admin.kubeconfig");
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(20) {
-        if TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok() {
-            return;
+        if spec.host == Host::ControlPlane {
+            let mut kubectl = Command::new(spec.bin.join("kubectl"));
+            kubectl.arg("--kubeconfig").arg(&config).args(["get", "--raw", "/readyz", "--request-timeout=2s"]);
+            if output(&mut kubectl)?.status.success() {
+                return fs::write(&marker, "").map_err(Error::io("writing", &marker));
+            }
+        } else if marker.exists() {
+            return Ok(());
         }
         thread::sleep(Duration::from_millis(50));
     }
+    Ok(())
 }
 
 /// Imports each tar once per node: the marker remembers size and time of what was imported.
