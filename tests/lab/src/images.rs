@@ -79,10 +79,11 @@ pub(crate) fn adopt(place: &Place, tar: &Path) -> Result<PathBuf> {
     let images = place.images();
     fs::create_dir_all(&images).map_err(Error::io("creating", &images))?;
     let at = images.join(tar.file_name().unwrap_or_default()).with_extension("tar");
-    if let (Ok(old), Ok(new)) = (fs::metadata(&at), fs::metadata(tar)) {
-        if old.len() == new.len() && old.modified().ok() == new.modified().ok() {
-            return Ok(at);
-        }
+    if let (Ok(old), Ok(new)) = (fs::metadata(&at), fs::metadata(tar))
+        && old.len() == new.len()
+        && old.modified().ok() == new.modified().ok()
+    {
+        return Ok(at);
     }
     let partial = at.with_extension("partial");
     // A copy: the build may replace its output while a node reads.

@@ -72,14 +72,14 @@ pub(crate) fn running_options(place: &Place) -> Result<Option<Options>> {
 
 /// Writes the options down, refusing those that the running lab cannot change to.
 pub(crate) fn settle_options(place: &Place, options: &Options) -> Result<()> {
-    if let Some(running) = running_options(place)? {
-        if !options.fits(&running) {
-            return Err(Error::OtherOptions {
-                dir: place.dir().to_path_buf(),
-                running: running.describe(),
-                asked: options.describe(),
-            });
-        }
+    if let Some(running) = running_options(place)?
+        && !options.fits(&running)
+    {
+        return Err(Error::OtherOptions {
+            dir: place.dir().to_path_buf(),
+            running: running.describe(),
+            asked: options.describe(),
+        });
     }
     let path = options_file(place);
     let partial = path.with_extension("new");
