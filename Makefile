@@ -78,8 +78,9 @@ check-vagrantfile:
 	  || { echo "ruby is missing: install it (Debian and Ubuntu: apt-get install ruby)" >&2; exit 1; }
 	ruby -c config/samples/vagrant/Vagrantfile
 
+# The lab installs the packages that the network namespace tests use as well, so it comes first.
 .PHONY: test
-test: test-unit test-netns test-e2e ## All tests (root; Go for the first run)
+test: test-unit test-e2e test-netns ## All tests (root; Go for the first run)
 	$(call say,all tests passed)
 
 .PHONY: test-unit
@@ -90,7 +91,6 @@ test-unit: ## Unit and property tests, simulated LAN, fake API server: no root
 .PHONY: test-netns
 test-netns: ## Real ARP and NDP in network namespaces (root)
 	$(call say,network namespaces (root))
-	$(LAB) packages
 	$(CARGO) test --locked --package herald-netns
 
 .PHONY: test-e2e

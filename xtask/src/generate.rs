@@ -5,7 +5,7 @@
 use std::{
     env, fs, io,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 /// Where the plain manifests are installed: the classic ConfigMap is looked for there.
@@ -139,11 +139,14 @@ fn find_helm(root: &Path) -> Result<PathBuf, GenerateError> {
         return Ok(helm);
     }
     let mut lab = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    lab.current_dir(root).args(["run", "--quiet", "--package", "herald-lab", "--", "tools", "--print", "helm"]);
-    let path = output(&mut lab).map_err(|error| GenerateError::NoHelm(error.to_string()))?;
-    match path.lines().last().map(|line| PathBuf::from(line.trim())) {
+    lab.current_dir(root).args(["run", "--quiet", "--package", "herald-lab", "--", "tools"]);
+    // Building takes minutes, so its progress is shown.
+    lab.stderr(Stdio::inherit());
+    let tools = output(&mut lab).map_err(|error| GenerateError::NoHelm(error.to_string()))?;
+    let helm = tools.lines().filter_map(|line| line.split_once(' ')).find(|(name, _)| *name == "helm");
+    match helm.map(|(_, path)| PathBuf::from(path.trim())) {
         Some(helm) if helm.is_file() => Ok(helm),
-        _ => Err(GenerateError::NoHelm(format!("the lab answered {path:?}"))),
+        _ => Err(GenerateError::NoHelm(format!("the lab answered {tools:?}"))),
     }
 }
 
