@@ -86,7 +86,9 @@ impl GenerateArgs {
     pub fn run(self) -> Result<String, GenerateError> {
         let chart = self.root.join("charts/herald");
         let helm = find_helm(&self.root)?;
-        output(Command::new(&helm).arg("lint").arg("--strict").arg("--quiet").arg(&chart))?;
+        let every_branch = chart.join("ci/all-values.yaml");
+        output(Command::new(&helm).args(["lint", "--strict", "--quiet"]).arg(&chart))?;
+        output(Command::new(&helm).args(["lint", "--strict", "--quiet", "--values"]).arg(&every_branch).arg(&chart))?;
         let mut template = Command::new(&helm);
         template.args(["template", "herald", "--namespace", NAMESPACE, "--kube-version", KUBE_VERSION]).arg(&chart);
         let should = manifests(&output(&mut template)?);
