@@ -1,1 +1,4 @@
 //! Membership, ownership and ARP/NDP announcements, wired to sockets and watches.
+
+pub mod links;
+pub mod net;

@@ -1,0 +1,90 @@
+//! The network links of this node: which there are, which can be used, and what addresses they have. From netlink events, never from polling.
+//!
+//! [`table`] is the pure part (messages in, links out), [`watch`](mod@watch) keeps it up to date.
+
+pub mod table;
+pub mod watch;
+
+use herald_core::LinkName;
+use herald_wire::Mac;
+use ipnetwork::IpNetwork;
+use std::collections::BTreeMap;
+
+/// All links of this node by name, usable or not.
+pub type Links = BTreeMap<LinkName, Link>;
+
+/// Name prefixes of links that carry pods, not the LAN: MetalLB's default list. By name and never by kind, because a bridge or veth may well
+/// be the node's only way out. Its `lo` is missing: loopback is known by its flag, and as a prefix it would hit others.
+pub const DEFAULT_EXCLUDED: [&str; 13] = [
+    "docker",
+    "cbr",
+    "dummy",
+    "virbr",
+    "lxcbr",
+    "veth",
+    "cali",
+    "tunl",
+    "flannel",
+    "kube-ipvs",
+    "cni",
+    "nodelocaldns",
+    "lxc",
+];
+
+/// A link of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The kernel's index: another one after the link was deleted and made anew, even under the same name.
+    pub index: u32,
+    /// Its name.
+    pub name: LinkName,
+    /// Its current MAC address; zero when it is not Ethernet.
+    pub mac: Mac,
+    /// Its addresses with prefix length, in the kernel's order. Those that duplicate address detection still examines or has refused are
+    /// left out: nobody may speak from them (RFC 4862 section 5.4).
+    pub addresses: Vec<IpNetwork>,
+    /// Whether addresses may be announced on it, or why not.
+    pub usable: Result<(), Unusable>,
+}
+
+/// Why a link is not used.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Unusable {
+    /// The loopback link.
+    #[error("it is the loopback link")]
+    Loopback,
+    /// Its name starts with a prefix of the exclude list.
+    #[error("its name starts with {0:?}, which is on the exclude list")]
+    ExcludedByName(String),
+    /// Not Ethernet: nothing to answer ARP with (a tunnel, InfiniBand).
+    #[error("it is not an Ethernet link")]
+    NotEthernet,
+    /// Part of a bond, bridge or VRF: that one is used instead.
+    #[error("it belongs to another link (bond, bridge or VRF), which is used instead")]
+    Enslaved,
+    /// It does no ARP.
+    #[error("ARP is switched off on it")]
+    NoArp,
+    /// Switched off by the administrator.
+    #[error("it is down")]
+    Down,
+    /// No cable, or the other side is down.
+    #[error("it has no carrier")]
+    NoCarrier,
+}
+
+impl Unusable {
+    /// The reason as a metric label.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::ExcludedByName(_) => "excluded_by_name",
+            Self::NotEthernet => "not_ethernet",
+            Self::Enslaved => "enslaved",
+            Self::NoArp => "no_arp",
+            Self::Down => "down",
+            Self::NoCarrier => "no_carrier",
+        }
+    }
+}

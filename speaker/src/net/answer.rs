@@ -1,0 +1,239 @@
+//! Which ARP request and which neighbour solicitation is answered, and how. Pure: a table and a moment in, bytes out.
+
+use herald_core::time::Moment;
+use herald_wire::{
+    Mac,
+    arp::{self, ArpFrame, Operation},
+    ndp::{self, NdpFrame},
+};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Everything that a link's responder answers for. Replaced as a whole, shared with the tasks of the link.
+#[derive(Debug, Clone, Default)]
+pub struct AnswerTable {
+    /// The link's MAC address: what answers are sent from.
+    pub mac: Mac,
+    /// The addresses. Looked up, never walked: one probe whatever their number.
+    pub addresses: HashMap<IpAddr, Answer>,
+    /// Until when the table may be used.
+    pub fence: Fence,
+}
+
+/// How an address is answered for. What a hand-over needs (unicast or broadcast only) will stand here too.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The MAC address that is given as the address's place: the link's own, or a restarting owner's when this node stands in for it.
+    pub claim: Mac,
+    /// What happened to this address, read when metrics are scraped.
+    pub counters: Arc<AddressCounters>,
+}
+
+/// What happened to an address on a link, since it was first answered for.
+#[derive(Debug, Default)]
+pub struct AddressCounters {
+    /// Requests that were to be answered.
+    pub requests_received: AtomicU64,
+    /// Answers that the kernel took.
+    pub responses_sent: AtomicU64,
+}
+
+impl AnswerTable {
+    /// The table that answers for `addresses` from `mac`; addresses that were in this one go on counting where they are.
+    #[must_use]
+    pub fn with(&self, mac: Mac, addresses: &BTreeSet<IpAddr>) -> Self {
+        let answer = |address: &IpAddr| {
+            let counters = self.addresses.get(address).map(|old| Arc::clone(&old.counters)).unwrap_or_default();
+            (*address, Answer { claim: mac, counters })
+        };
+        Self { mac, addresses: addresses.iter().map(answer).collect(), fence: self.fence.clone() }
+    }
+}
+
+/// Until when answers are safe. A process that was frozen wakes up with a table that may long be another node's; its tasks must stay silent
+/// until the driver has looked around.
+#[derive(Debug, Clone, Default)]
+pub struct Fence(Arc<AtomicU64>);
+
+impl Fence {
+    /// Allows answers up to and including this moment.
+    pub fn set(&self, good_until: Moment) {
+        self.0.store(good_until.as_micros(), Ordering::Relaxed);
+    }
+
+    /// Whether answers are allowed.
+    #[must_use]
+    pub fn allows(&self, now: Moment) -> bool {
+        now.as_micros() <= self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// An answer to be sent.
+#[derive(Debug)]
+pub struct Reply<'t> {
+    /// The address that was asked for.
+    pub address: IpAddr,
+    /// The frame.
+    pub frame: Vec<u8>,
+    /// Where it is counted.
+    pub counters: &'t AddressCounters,
+}
+
+/// Why a frame gets no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DropReason {
+    /// Not a valid request or advertisement.
+    Malformed,
+    /// Sent by this very station and reflected by the network.
+    Own,
+    /// A reply or an advertisement.
+    NotARequest,
+    /// A gratuitous request: it announces its sender's address and asks nothing (RFC 5227 section 2.3).
+    Announcement,
+    /// The Ethernet destination is neither a group nor this station.
+    OtherDestination,
+    /// The address is not answered for here.
+    NotOwned,
+    /// The address is in the table, but the table's time has passed.
+    Expired,
+}
+
+impl DropReason {
+    /// All reasons.
+    pub const ALL: [Self; 7] = [
+        Self::Malformed,
+        Self::Own,
+        Self::NotARequest,
+        Self::Announcement,
+        Self::OtherDestination,
+        Self::NotOwned,
+        Self::Expired,
+    ];
+
+    /// The reason as a metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Own => "own",
+            Self::NotARequest => "not_a_request",
+            Self::Announcement => "announcement",
+            Self::OtherDestination => "other_destination",
+            Self::NotOwned => "not_owned",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// A frame that says something about who is where on the link; of use to the driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// An ARP reply, or a request whose sender claims one of our addresses.
+    Arp(ArpFrame),
+    /// A neighbour advertisement.
+    Neighbor(NdpFrame),
+}
+
+impl Sight {
+    /// The address that somebody is said to have, and where.
+    #[must_use]
+    pub fn claim(&self) -> (IpAddr, Mac) {
+        match self {
+            Self::Arp(frame) => (frame.packet.sender_ip.into(), frame.packet.sender_mac),
+            Self::Neighbor(NdpFrame::Advertisement(na)) => {
+                (na.target.into(), na.target_link_layer.unwrap_or(na.ether_source))
+            }
+            Self::Neighbor(NdpFrame::Solicitation(ns)) => {
+                (ns.source_ip.into(), ns.source_link_layer.unwrap_or(ns.ether_source))
+            }
+        }
+    }
+}
+
+/// What is to be done with a frame.
+#[derive(Debug)]
+pub struct Verdict<'t> {
+    /// The answer, or why there is none.
+    pub answer: Result<Reply<'t>, DropReason>,
+    /// What the driver should see of it.
+    pub sight: Option<Sight>,
+}
+
+impl Verdict<'_> {
+    const fn dropped(reason: DropReason) -> Self {
+        Self { answer: Err(reason), sight: None }
+    }
+}
+
+/// Judges a frame from an ARP socket.
+///
+/// Requests for an owned address are answered when they are broadcast or sent to this station, probes (sender 0.0.0.0) too.
+#[must_use]
+pub fn judge_arp<'t>(bytes: &[u8], table: &'t AnswerTable, now: Moment) -> Verdict<'t> {
+    let Ok(frame) = arp::parse(bytes) else { return Verdict::dropped(DropReason::Malformed) };
+    if frame.ethernet.source == table.mac {
+        return Verdict::dropped(DropReason::Own);
+    }
+    let packet = &frame.packet;
+    if packet.operation == Operation::Reply {
+        return Verdict { answer: Err(DropReason::NotARequest), sight: Some(Sight::Arp(frame)) };
+    }
+    let claimed = !packet.sender_ip.is_unspecified() && table.addresses.contains_key(&packet.sender_ip.into());
+    let sight = claimed.then_some(Sight::Arp(frame));
+    let answer = if packet.sender_ip == packet.target_ip {
+        Err(DropReason::Announcement)
+    } else if frame.ethernet.destination != Mac::BROADCAST && frame.ethernet.destination != table.mac {
+        Err(DropReason::OtherDestination)
+    } else {
+        reply(table, packet.target_ip.into(), now, |claim| frame.reply(claim, table.mac).emit().to_vec())
+    };
+    Verdict { answer, sight }
+}
+
+/// Judges a frame from a neighbour discovery socket.
+///
+/// Solicitations for an owned address are answered when they are sent to a group or to this station, with or without source option, and
+/// those of duplicate address detection too (RFC 4861 section 7.2.3, RFC 4862 section 5.4.3).
+#[must_use]
+pub fn judge_ndp<'t>(bytes: &[u8], table: &'t AnswerTable, now: Moment) -> Verdict<'t> {
+    let solicitation = match ndp::parse(bytes) {
+        Err(_) => return Verdict::dropped(DropReason::Malformed),
+        Ok(NdpFrame::Advertisement(na)) if na.ether_source == table.mac => return Verdict::dropped(DropReason::Own),
+        Ok(frame @ NdpFrame::Advertisement(_)) => {
+            return Verdict { answer: Err(DropReason::NotARequest), sight: Some(Sight::Neighbor(frame)) };
+        }
+        Ok(NdpFrame::Solicitation(solicitation)) => solicitation,
+    };
+    if solicitation.ether_source == table.mac {
+        return Verdict::dropped(DropReason::Own);
+    }
+    if !solicitation.ether_destination.is_multicast() && solicitation.ether_destination != table.mac {
+        return Verdict::dropped(DropReason::OtherDestination);
+    }
+    let claimed = table.addresses.contains_key(&solicitation.source_ip.into());
+    let sight = claimed.then_some(Sight::Neighbor(NdpFrame::Solicitation(solicitation)));
+    let answer = reply(table, solicitation.target.into(), now, |claim| solicitation.answer(claim, table.mac).emit());
+    Verdict { answer, sight }
+}
+
+fn reply(
+    table: &AnswerTable,
+    address: IpAddr,
+    now: Moment,
+    frame: impl FnOnce(Mac) -> Vec<u8>,
+) -> Result<Reply<'_>, DropReason> {
+    let answer = table.addresses.get(&address).ok_or(DropReason::NotOwned)?;
+    if !table.fence.allows(now) {
+        return Err(DropReason::Expired);
+    }
+    Ok(Reply { address, frame: frame(answer.claim), counters: &answer.counters })
+}
+
+#[cfg(test)]
+mod tests;

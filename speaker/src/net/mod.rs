@@ -1,0 +1,21 @@
+//! Sockets of the speaker: what is answered, sent and heard on each link.
+//!
+//! | module | |
+//! |---|---|
+//! | [`answer`] | the pure rule: which frame is answered, and how |
+//! | [`responder`] | the tasks of a link that answer from a published table |
+//! | [`groups`] | IPv6 groups that have to be joined for solicitations to arrive |
+//! | [`hello_io`] | hellos, as frames of a link |
+//! | [`hello_udp`] | hellos, as datagrams where frames are filtered |
+//! | [`packet_socket`] | a filtered raw socket of one link |
+//!
+//! Nothing here decides who owns an address. All `unsafe` sits in [`sys`].
+
+pub mod answer;
+mod filter;
+pub mod groups;
+pub mod hello_io;
+pub mod hello_udp;
+pub mod packet_socket;
+pub mod responder;
+pub mod sys;
