@@ -7,7 +7,7 @@ use crate::{
     service::{Port, Service, TrafficPolicy},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     net::IpAddr,
 };
 
@@ -35,12 +35,30 @@ impl<'a> Terms<'a> {
     }
 }
 
-/// The claims on one address, summed up so that joining an address with a thousand holders costs no thousand comparisons.
+/// The claims on one address.
+#[derive(Debug)]
+enum Claims<'a> {
+    /// Nearly every address: kept small.
+    Sole(&'a Service),
+    /// Summed up, so that joining an address with a thousand holders costs no thousand comparisons.
+    Several(Box<Summary<'a>>),
+}
+
 #[derive(Debug, Default)]
-struct Claims<'a> {
+struct Summary<'a> {
     /// By key and backend; more than one entry only while Services that may not share still stand on the address.
     groups: BTreeMap<(Option<&'a str>, Option<&'a str>), BTreeSet<&'a ServiceKey>>,
     ports: BTreeMap<&'a Port, BTreeSet<&'a ServiceKey>>,
+}
+
+impl<'a> Summary<'a> {
+    fn add(&mut self, service: &'a Service) {
+        let terms = Terms::of(service);
+        self.groups.entry((terms.key, terms.backend)).or_default().insert(&service.key);
+        for port in terms.ports {
+            self.ports.entry(port).or_default().insert(&service.key);
+        }
+    }
 }
 
 /// Claimed addresses by family. An address without claims has no entry.
@@ -60,42 +78,53 @@ impl<'a> Space<'a> {
 
     /// Adds a claim; claiming twice is claiming once.
     pub(super) fn claim(&mut self, address: IpAddr, service: &'a Service) {
-        let terms = Terms::of(service);
         let addresses = match Family::of(address) {
             Family::V4 => &mut self.v4,
             Family::V6 => &mut self.v6,
         };
-        let claims = addresses.entry(to_number(address)).or_default();
-        claims.groups.entry((terms.key, terms.backend)).or_default().insert(&service.key);
-        for port in terms.ports {
-            claims.ports.entry(port).or_default().insert(&service.key);
+        match addresses.entry(to_number(address)) {
+            Entry::Vacant(free) => {
+                free.insert(Claims::Sole(service));
+            }
+            Entry::Occupied(mut taken) => match taken.get_mut() {
+                Claims::Sole(holder) if holder.key == service.key => {}
+                Claims::Sole(holder) => {
+                    let mut summary = Box::<Summary<'a>>::default();
+                    summary.add(holder);
+                    summary.add(service);
+                    taken.insert(Claims::Several(summary));
+                }
+                Claims::Several(summary) => summary.add(service),
+            },
         }
     }
 
     /// Whether the Service may have the address beside everybody else who claims it; its own claims do not stand in its way.
     pub(super) fn admits(&self, address: IpAddr, service: &Service) -> Result<(), Refusal> {
-        let Some(claims) = self.family(Family::of(address)).get(&to_number(address)) else { return Ok(()) };
         let mine = Terms::of(service);
-        let refuse = |holder: &ServiceKey, why| Err(Refusal::InUse { address, holder: holder.clone(), why });
-        for (&(key, backend), holders) in &claims.groups {
-            let Some(holder) = other(holders, &service.key) else { continue };
-            if mine.key.is_none() {
-                return refuse(holder, Unshareable::NoKeyHere);
-            } else if key.is_none() {
-                return refuse(holder, Unshareable::NoKeyThere);
-            } else if key != mine.key {
-                return refuse(holder, Unshareable::KeysDiffer);
-            } else if backend != mine.backend {
-                return refuse(holder, Unshareable::BackendsDiffer);
+        let conflict = match self.family(Family::of(address)).get(&to_number(address)) {
+            None => None,
+            Some(Claims::Sole(holder)) if holder.key == service.key => None,
+            Some(Claims::Sole(holder)) => {
+                let theirs = Terms::of(holder);
+                let ports = || mine.ports.iter().find(|port| theirs.ports.contains(port)).map(port_taken);
+                differ(&mine, theirs.key, theirs.backend).or_else(ports).map(|why| (&holder.key, why))
             }
-        }
-        for port in mine.ports {
-            if let Some(holder) = claims.ports.get(port).and_then(|holders| other(holders, &service.key)) {
-                let why = Unshareable::PortTaken { protocol: port.protocol.clone(), number: port.number };
-                return refuse(holder, why);
+            Some(Claims::Several(summary)) => {
+                let others = |holders| other(holders, &service.key);
+                let groups = summary
+                    .groups
+                    .iter()
+                    .find_map(|(&(key, backend), holders)| Some((others(holders)?, differ(&mine, key, backend)?)));
+                groups.or_else(|| {
+                    mine.ports.iter().find_map(|port| Some((others(summary.ports.get(port)?)?, port_taken(port))))
+                })
             }
+        };
+        match conflict {
+            Some((holder, why)) => Err(Refusal::InUse { address, holder: holder.clone(), why }),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The lowest unclaimed number from `from` to `last` that is not skipped: the next gap, found by walking over what is claimed.
@@ -113,6 +142,20 @@ impl<'a> Space<'a> {
             number = number.checked_add(1).filter(|&next| next <= last)?;
         }
     }
+}
+
+/// What speaks against sharing with somebody of this key and backend, ports aside.
+fn differ(mine: &Terms<'_>, key: Option<&str>, backend: Option<&str>) -> Option<Unshareable> {
+    match (mine.key, key) {
+        (None, _) => Some(Unshareable::NoKeyHere),
+        (_, None) => Some(Unshareable::NoKeyThere),
+        (Some(mine), Some(theirs)) if mine != theirs => Some(Unshareable::KeysDiffer),
+        _ => (mine.backend != backend).then_some(Unshareable::BackendsDiffer),
+    }
+}
+
+fn port_taken(port: &Port) -> Unshareable {
+    Unshareable::PortTaken { protocol: port.protocol.clone(), number: port.number }
 }
 
 /// The first of the holders that is not the Service itself.

@@ -10,6 +10,8 @@ enum Happening {
     Delete(u8),
     /// The Service's wishes change; its age and status stay.
     Change(u8, Box<Service>),
+    /// Only its sharing terms change.
+    Terms(u8, Option<String>, BTreeSet<Port>),
     Pools(usize),
     Restart,
     /// Everything planned is written.
@@ -53,10 +55,10 @@ prop_compose! {
             1 => Just(request(&["172.16.0.1"], None)),
         ],
         invalid in prop::bool::weighted(0.05),
-        sharing_key in prop_oneof![3 => Just(None), 2 => Just(Some("k".to_owned())), 1 => Just(Some("l".to_owned()))],
+        sharing_key in sharing_key(),
         local in any::<bool>(),
         selector in prop_oneof![Just("x".to_owned()), Just("y".to_owned())],
-        ports in prop::collection::btree_set((1u16..4).prop_map(tcp), 1..3),
+        ports in ports(),
         created in 0i64..4,
     ) -> Service {
         let request = if invalid {
@@ -73,12 +75,21 @@ prop_compose! {
     }
 }
 
+fn sharing_key() -> impl Strategy<Value = Option<String>> {
+    prop_oneof![1 => Just(None), 3 => Just(Some("k".to_owned())), 1 => Just(Some("l".to_owned()))]
+}
+
+fn ports() -> impl Strategy<Value = BTreeSet<Port>> {
+    prop::collection::btree_set((1u16..5).prop_map(tcp), 1..3)
+}
+
 fn happening() -> impl Strategy<Value = Happening> {
     let name = 0..u8::try_from(NAMES.len()).unwrap();
     prop_oneof![
         5 => (name.clone(), wishes()).prop_map(|(name, wishes)| Happening::Create(name, Box::new(wishes))),
         1 => name.clone().prop_map(Happening::Delete),
-        4 => (name, wishes()).prop_map(|(name, wishes)| Happening::Change(name, Box::new(wishes))),
+        3 => (name.clone(), sharing_key(), ports()).prop_map(|(name, key, ports)| Happening::Terms(name, key, ports)),
+        3 => (name, wishes()).prop_map(|(name, wishes)| Happening::Change(name, Box::new(wishes))),
         2 => (0..layouts().len()).prop_map(Happening::Pools),
         1 => Just(Happening::Restart),
         3 => Just(Happening::All),
@@ -104,6 +115,12 @@ fn happen(cluster: &mut Cluster, happening: &Happening) {
                     allocated_from: service.allocated_from.clone(),
                     ..(**wishes).clone()
                 };
+            }
+        }
+        Happening::Terms(name, key_now, ports) => {
+            if let Some(service) = cluster.services.get_mut(&key(NAMES[usize::from(*name)])) {
+                service.sharing_key.clone_from(key_now);
+                service.ports.clone_from(ports);
             }
         }
         Happening::Pools(index) => cluster.config = layouts()[*index].clone(),
