@@ -96,6 +96,13 @@ impl Timing {
     pub fn listen(&self) -> Duration {
         self.hold().max(self.interval * 3)
     }
+
+    /// For how long at most two speakers that hear each other may both answer for an address, after a disturbance: until the next hello that
+    /// gets through has told them of each other. DESIGN section 3, invariant 4.
+    #[must_use]
+    pub fn overlap_bound(&self) -> Duration {
+        self.hold()
+    }
 }
 
 impl Default for Timing {

@@ -209,6 +209,7 @@ impl Membership {
 
     /// The link came up again, or its identity changed: listen before believing anything.
     pub fn restart(&mut self, now: Moment) {
+        self.last_wake = now;
         self.listen(Standing::Listening, now, self.timing.listen());
         self.next_hello = now;
     }

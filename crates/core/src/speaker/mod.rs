@@ -268,10 +268,11 @@ impl Speaker {
     pub fn poll(&mut self, now: Moment) -> Vec<Effect> {
         let mut effects = Vec::new();
         for (name, membership) in &mut self.memberships {
-            membership.wake(now);
+            if !self.standby {
+                membership.wake(now);
+            }
             for change in membership.take_changes() {
                 self.dirty = true;
-                // Who listened, or slept, says everything again: a switch or a neighbour may have learnt another place meanwhile.
                 effects.push(Effect::Membership { link: name.clone(), change });
             }
         }
@@ -402,6 +403,9 @@ impl Speaker {
     /// When [`Speaker::poll`] has something to do at the latest; `None` while there is nothing to wait for.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {
+        if self.standby && !self.dirty {
+            return None;
+        }
         let memberships = self.memberships.values().map(Membership::next_deadline);
         memberships.chain(self.announcer.next_deadline()).min()
     }

@@ -1,0 +1,294 @@
+//! DESIGN section 3, invariants 3 to 5, on a simulated LAN with loss, delay, partition, pause and restart.
+
+use herald_core::{NodeName, ownership::Snapshot, speaker::Input, time::Timing};
+use herald_testkit::{
+    build,
+    lan::{Lan, Random},
+};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+
+const NODES: [&str; 4] = ["m-k8s", "w1-k8s", "w2-k8s", "w3-k8s"];
+const SETTLE: Duration = Duration::from_secs(3);
+
+fn vips() -> Vec<IpAddr> {
+    (11..=22).map(|last| IpAddr::from([192, 168, 56, last])).collect()
+}
+
+fn cluster(nodes: &[&str]) -> Snapshot {
+    let mut snapshot = build::snapshot(nodes);
+    for (number, address) in vips().iter().enumerate() {
+        build::announce(&mut snapshot, &format!("s{number:02}"), &[&address.to_string()]);
+    }
+    snapshot
+}
+
+fn lan(seed: u64) -> Lan {
+    started(Lan::new(Timing::default(), cluster(&NODES), seed))
+}
+
+fn started(mut lan: Lan) -> Lan {
+    for (number, node) in (101..).zip(NODES) {
+        lan.add(node, vec![build::link(0, number)]);
+    }
+    lan
+}
+
+fn owner(lan: &Lan, address: IpAddr) -> NodeName {
+    let answering = lan.answering(0, address);
+    assert_eq!(answering.len(), 1, "{address} is answered by {answering:?}");
+    answering.into_iter().next().unwrap()
+}
+
+/// Watches for two who hear each other and answer for one address longer than the bound.
+struct Watch {
+    since: std::collections::BTreeMap<IpAddr, herald_core::time::Moment>,
+    bound: Duration,
+    worst: Duration,
+}
+
+impl Watch {
+    fn new(bound: Duration) -> Self {
+        Self { since: Default::default(), bound, worst: Duration::ZERO }
+    }
+
+    fn look(&mut self, lan: &Lan) {
+        for address in vips() {
+            let answering: Vec<NodeName> = lan.answering(0, address).into_iter().collect();
+            let two = answering.iter().any(|a| answering.iter().any(|b| a != b && lan.hear_each_other(a, b)));
+            if !two {
+                self.since.remove(&address);
+                continue;
+            }
+            let since = *self.since.entry(address).or_insert(lan.now);
+            self.worst = self.worst.max(lan.now.since(since));
+            assert!(self.worst <= self.bound, "{address} answered by {answering:?} for {:?}", self.worst);
+        }
+    }
+}
+
+fn bound() -> Duration {
+    Timing::default().overlap_bound()
+}
+
+#[test]
+fn everybody_agrees_and_the_addresses_are_spread() {
+    let mut lan = lan(1);
+    lan.run(SETTLE, |_| {});
+    let owners: BTreeSet<NodeName> = vips().into_iter().map(|address| owner(&lan, address)).collect();
+    assert!(owners.len() >= 3, "twelve addresses lie on {owners:?} only");
+}
+
+#[test]
+fn nobody_answers_before_listening() {
+    let mut lan = lan(2);
+    lan.run(Timing::default().listen() - Duration::from_millis(1), |lan| {
+        for address in vips() {
+            assert!(lan.answering(0, address).is_empty());
+        }
+    });
+}
+
+#[test]
+fn a_dead_node_is_replaced_and_only_its_addresses_move() {
+    let mut lan = lan(3);
+    lan.run(SETTLE, |_| {});
+    let before: Vec<NodeName> = vips().into_iter().map(|address| owner(&lan, address)).collect();
+    let victim = before[0].clone();
+    lan.power_off(victim.as_str());
+    let timing = Timing::default();
+    lan.run(timing.hold() + timing.interval(), |_| {});
+    for (address, old) in vips().into_iter().zip(&before) {
+        let new = owner(&lan, address);
+        assert_eq!(new != *old, *old == victim, "{address}: {old} -> {new}");
+        if *old == victim {
+            assert!(lan.gratuitous(new.as_str(), address) >= 1, "nobody told the neighbours about {address}");
+        }
+    }
+    lan.power_on(victim.as_str());
+    lan.run(SETTLE, |_| {});
+    let after: Vec<NodeName> = vips().into_iter().map(|address| owner(&lan, address)).collect();
+    assert_eq!(after, before, "the same owners again");
+}
+
+#[test]
+fn sigterm_moves_at_once() {
+    let mut lan = lan(4);
+    lan.run(SETTLE, |_| {});
+    let address = vips()[0];
+    let old = owner(&lan, address);
+    lan.stop(old.as_str(), false);
+    lan.run(Duration::from_millis(5), |_| {});
+    assert_ne!(owner(&lan, address), old);
+}
+
+#[test]
+fn a_partition_has_one_announcer_on_each_side_and_heals_to_one() {
+    for seed in 0..20 {
+        let mut lan = lan(seed);
+        lan.run(SETTLE, |_| {});
+        let before: Vec<NodeName> = vips().into_iter().map(|address| owner(&lan, address)).collect();
+        lan.partition(&["m-k8s", "w1-k8s"]);
+        lan.run(SETTLE, |_| {});
+        for address in vips() {
+            let answering = lan.answering(0, address);
+            let left = answering.iter().filter(|node| ["m-k8s", "w1-k8s"].contains(&node.as_str())).count();
+            assert_eq!((left, answering.len()), (1, 2), "{address}: {answering:?}");
+        }
+        lan.heal();
+        let mut watch = Watch::new(bound());
+        lan.run(Timing::default().hold(), |lan| watch.look(lan));
+        let after: Vec<NodeName> = vips().into_iter().map(|address| owner(&lan, address)).collect();
+        assert_eq!(after, before);
+    }
+}
+
+#[test]
+fn who_slept_does_not_answer_on_waking() {
+    let mut lan = lan(5);
+    lan.run(SETTLE, |_| {});
+    let address = vips()[0];
+    let old = owner(&lan, address);
+    lan.pause(old.as_str(), Duration::from_secs(20));
+    lan.run(Duration::from_secs(19), |_| {});
+    let new = owner(&lan, address);
+    assert_ne!(new, old);
+    // From its waking on there is never a second one who hears the first.
+    let mut watch = Watch::new(bound());
+    lan.run(SETTLE, |lan| watch.look(lan));
+    assert_eq!(owner(&lan, address), old, "and it gets back what is its own");
+}
+
+#[test]
+fn a_pause_shorter_than_the_hold_time_moves_nothing() {
+    let mut lan = lan(6);
+    lan.run(SETTLE, |_| {});
+    let before: Vec<NodeName> = vips().into_iter().map(|address| owner(&lan, address)).collect();
+    let victim = before[0].clone();
+    lan.pause(victim.as_str(), Timing::default().hold() - Timing::default().interval() * 3 / 2);
+    lan.run(SETTLE, |lan| {
+        for (address, old) in vips().into_iter().zip(&before) {
+            assert!(lan.answering(0, address).iter().all(|node| node == old), "{address} moved");
+        }
+    });
+}
+
+#[test]
+fn who_hears_but_is_not_heard_falls_silent() {
+    let mut lan = lan(7);
+    lan.run(SETTLE, |_| {});
+    let address = vips()[0];
+    let old = owner(&lan, address);
+    for other in NODES.iter().filter(|node| **node != old.as_str()) {
+        lan.cut_one_way(old.as_str(), other);
+    }
+    lan.run(SETTLE, |_| {});
+    assert_ne!(owner(&lan, address), old);
+    lan.heal();
+    lan.run(SETTLE, |_| {});
+    assert_eq!(owner(&lan, address), old);
+}
+
+#[test]
+fn a_filtering_switch_does_not_make_everybody_an_announcer() {
+    // No hello passes, but addresses answer asks: the presumed rule keeps everybody's view equal.
+    let mut lan = Lan::new(Timing::default(), cluster(&NODES), 8);
+    lan.drop_hellos = true;
+    let mut lan = started(lan);
+    lan.run(SETTLE, |_| {});
+    for address in vips() {
+        owner(&lan, address);
+    }
+    let victim = owner(&lan, vips()[0]);
+    lan.power_off(victim.as_str());
+    lan.run(Duration::from_secs(5), |_| {});
+    assert_ne!(owner(&lan, vips()[0]), victim, "a presumed peer that answers no ask is gone");
+}
+
+#[test]
+fn a_lone_node_takes_everything_within_a_second() {
+    let mut lan = Lan::new(Timing::default(), cluster(&NODES), 9);
+    lan.add("w2-k8s", vec![build::link(0, 103)]);
+    // The others' pods are shown as running, but nobody is there.
+    lan.run(Duration::from_secs(1), |_| {});
+    for address in vips() {
+        assert_eq!(owner(&lan, address).as_str(), "w2-k8s");
+    }
+}
+
+#[test]
+fn standby_says_nothing() {
+    let mut lan = lan(10);
+    lan.run(SETTLE, |_| {});
+    for node in NODES {
+        lan.input(node, Input::Standby(true));
+    }
+    let frames = lan.frames_sent();
+    lan.run(SETTLE, |lan| {
+        for address in vips() {
+            assert!(lan.answering(0, address).is_empty());
+        }
+    });
+    assert_eq!(lan.frames_sent(), frames);
+    for node in NODES {
+        lan.input(node, Input::Standby(false));
+    }
+    lan.run(SETTLE, |_| {});
+    for address in vips() {
+        owner(&lan, address);
+    }
+}
+
+#[test]
+fn a_second_link_is_decided_on_its_own_and_one_segment_twice_is_one_link() {
+    let mut lan = Lan::new(Timing::default(), cluster(&NODES), 11);
+    for (number, node) in (101..).zip(NODES) {
+        // w3 has no second NIC.
+        let second = (node != "w3-k8s").then(|| build::link(1, number));
+        lan.add(node, [build::link(0, number)].into_iter().chain(second).collect());
+    }
+    lan.run(SETTLE, |_| {});
+    for address in vips() {
+        assert_eq!(lan.answering(0, address).len(), 1);
+        let second = lan.answering(1, address);
+        assert_eq!(second.len(), 1);
+        assert!(!second.contains(&"w3-k8s".into()));
+    }
+}
+
+/// Random disturbance on a lossy LAN: whatever happens, an overlap between two who hear each other is short, and in the end there is exactly one.
+#[test]
+fn random_disturbance_never_leaves_two_announcers() {
+    for seed in 0..60 {
+        let mut random = Random::new(seed);
+        let mut lan = lan(seed);
+        lan.loss_per_mille = [0, 10, 100][usize::try_from(seed % 3).unwrap()];
+        lan.max_delay = Duration::from_millis(1 + random.below(20));
+        lan.run(SETTLE, |_| {});
+        let mut off = BTreeSet::new();
+        let mut watch = Watch::new(bound());
+        for _ in 0..12 {
+            let node = NODES[usize::try_from(random.below(4)).unwrap()];
+            match random.below(7) {
+                0 if off.len() < 3 && off.insert(node) => lan.power_off(node),
+                1 if off.remove(node) => lan.power_on(node),
+                2 if !off.contains(node) => lan.pause(node, Duration::from_millis(random.below(3000))),
+                3 => lan.partition(&[node]),
+                4 => lan.heal(),
+                5 if !off.contains(node) => {
+                    lan.stop(node, false);
+                    lan.power_on(node);
+                }
+                6 => lan.cut_one_way(node, NODES[usize::try_from(random.below(4)).unwrap()]),
+                _ => {}
+            }
+            // Right after healing both sides announce; the bound starts when they can hear each other.
+            lan.run(Duration::from_millis(random.below(1500)), |lan| watch.look(lan));
+        }
+        lan.heal();
+        lan.loss_per_mille = 0;
+        lan.run(Duration::from_secs(5), |lan| watch.look(lan));
+        for address in vips() {
+            owner(&lan, address);
+        }
+    }
+}
