@@ -1,2 +1,75 @@
 //! The one binary of Herald; no logic here.
-fn main() {}
+
+use clap::{Parser, Subcommand};
+use herald_controller::ControllerConfig;
+use herald_runtime::{
+    client,
+    log::{self, LogFormat},
+    shutdown::Shutdown,
+};
+use std::{error::Error, process::ExitCode};
+
+/// Load balancer for bare-metal Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "herald", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Give Services addresses from the pools
+    Controller(ControllerConfig),
+    /// Print the version
+    Version,
+}
+
+fn main() -> ExitCode {
+    // First of all: rustls takes no provider by itself.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        complain("a TLS provider is installed already");
+        return ExitCode::FAILURE;
+    }
+    let result = match Cli::parse().command {
+        Command::Controller(config) => controller(config),
+        Command::Version => {
+            say(env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn controller(config: ControllerConfig) -> Result<(), Box<dyn Error>> {
+    daemon(config.log_format, &config.log_level.clone(), async |shutdown| {
+        Ok(herald_controller::run(config, client::connect().await?, shutdown).await?)
+    })
+}
+
+/// Runs a daemon on a single thread: what it does is little and mostly waiting, and one thread is small.
+fn daemon(
+    format: LogFormat,
+    level: &str,
+    run: impl AsyncFnOnce(Shutdown) -> Result<(), Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    log::init(format, level)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { run(Shutdown::on_signals()?).await })
+}
+
+#[expect(clippy::print_stdout, reason = "the answer to the user's question")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+/// Also when logging is not started, or off.
+fn complain(text: &str) {
+    eprintln!("herald: {text}");
+}

@@ -1,1 +1,123 @@
 //! Pools -> EXTERNAL-IP: watches Services and pools, writes Service status.
+//!
+//! `observe` turns objects into inputs, `driver` owns the state and decides with [`herald_core::allocate`], `apply` writes. One replica acts,
+//! elected by a Lease; the others wait.
+
+mod apply;
+mod config;
+mod configuration;
+mod driver;
+mod key_secret;
+mod metrics;
+mod observe;
+mod state;
+
+pub use config::ControllerConfig;
+
+use driver::{Conditions, Driver, Parts};
+use herald_runtime::{
+    admin::{self, Admin, AdminConfig, AdminError},
+    client::Clients,
+    events::EventWriter,
+    lease::{self, LeaseConfig},
+    readiness::{Readiness, Weight},
+    shutdown::Shutdown,
+    standby,
+};
+use kube::Api;
+use metrics::Metrics;
+use prometheus_client::registry::Registry;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+use tokio::sync::mpsc;
+
+/// What appears as the source of events: MetalLB's name, as tools filter by it.
+const COMPONENT: &str = "metallb-controller";
+
+/// Room for inputs; a full channel slows the watches down and loses nothing.
+const INPUTS: usize = 256;
+
+/// Why the controller ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// Its HTTP endpoints failed.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+}
+
+/// Runs the controller until shutdown: ends what it has begun, then gives the lease back.
+///
+/// # Errors
+/// An address that cannot be listened on.
+pub async fn run(config: ControllerConfig, clients: Clients, shutdown: Shutdown) -> Result<(), ControllerError> {
+    let metrics_port = (config.metrics_port != 0).then_some(config.metrics_port);
+    let admin = Admin::bind(AdminConfig {
+        health: admin::any_address(config.health_probe_port),
+        // Loopback until metrics are served over HTTPS to those who may see them.
+        metrics: metrics_port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+    })
+    .await?;
+    run_with(config, clients, admin, shutdown).await
+}
+
+/// [`run`] on listeners that are bound already.
+///
+/// # Errors
+/// A listener that fails.
+pub async fn run_with(
+    config: ControllerConfig,
+    clients: Clients,
+    admin: Admin,
+    shutdown: Shutdown,
+) -> Result<(), ControllerError> {
+    let (namespace, identity) = (config.namespace(), config.identity());
+    tracing::info!(namespace, identity, class = config.lb_class, "controller starts");
+
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let readiness = Readiness::new();
+    let conditions = Conditions {
+        leader: readiness.condition("leader", Weight::Blocking),
+        standby: readiness.condition("standby", Weight::Blocking),
+        services: readiness.condition("services", Weight::Blocking),
+        configuration: readiness.condition("configuration", Weight::Informative),
+    };
+
+    // These two outlive the driver: the lease is given back after its last write, and its last events are still written.
+    let (lease_end, events_end) = (Shutdown::manual(), Shutdown::manual());
+    let leases = Api::namespaced(clients.lease.clone(), &namespace);
+    let (leadership, lease_task) =
+        lease::spawn(leases, LeaseConfig::new(&config.lease_name, &identity), lease_end.clone());
+    let (events, events_task) = EventWriter::start(clients.main.clone(), COMPONENT, &identity, events_end.clone());
+
+    let (debug, debug_requests) = mpsc::channel(4);
+    let driver = Driver::new(Parts {
+        client: clients.main.clone(),
+        namespace,
+        config_name: config.config,
+        class: config.lb_class,
+        key_secret: config.hello_key_secret,
+        leadership,
+        standby: standby::watch(clients.main, shutdown.clone()),
+        events,
+        metrics,
+        conditions,
+        debug: debug_requests,
+        inputs: mpsc::channel(INPUTS),
+        shutdown: shutdown.clone(),
+    });
+    let serve = admin.serve(Arc::new(registry), readiness, admin::ask(debug), shutdown.clone());
+    let served = async { serve.await.inspect_err(|_| shutdown.trigger()) };
+    let (result, ()) = tokio::join!(served, driver.run());
+    lease_end.trigger();
+    events_end.trigger();
+    // Neither task panics nor is aborted.
+    let _ = tokio::join!(lease_task, events_task);
+    tracing::info!("controller ended");
+    result.map_err(ControllerError::from)
+}
+
+#[cfg(test)]
+mod tests;

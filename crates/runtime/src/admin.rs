@@ -18,7 +18,12 @@ use axum::{
 use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
@@ -155,6 +160,13 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> Result<(), AdminError> {
     Admin::bind(config).await?.serve(registry, readiness, debug, shutdown).await
+}
+
+/// All addresses of both families where the kernel has IPv6, else of IPv4.
+#[must_use]
+pub fn any_address(port: u16) -> SocketAddr {
+    let has_v6 = std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok();
+    if has_v6 { (Ipv6Addr::UNSPECIFIED, port).into() } else { (Ipv4Addr::UNSPECIFIED, port).into() }
 }
 
 async fn bind(address: SocketAddr, endpoint: &'static str) -> Result<TcpListener, AdminError> {

@@ -1,0 +1,101 @@
+//! The only writer: Service status, and Events.
+
+use crate::state::{Outcome, Settled, Write};
+use herald_api::{
+    event::{self, Kind, ServiceEvent},
+    service,
+};
+use herald_core::{ServiceKey, allocate::Event};
+use herald_runtime::{
+    client::{CallError, within},
+    events::{EventKind, EventWriter, Notice},
+};
+use k8s_openapi::api::core::v1::Service;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use std::time::Duration;
+
+/// Bound of one write. Together with the 10 s for which a leader goes on without renewing its lease this is no more than the 15 s after
+/// which another may take over: whatever an old leader sent has arrived or failed when the new one makes its first list.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Carries out a write.
+pub(crate) async fn write(client: Client, write: Write) -> (Write, Outcome) {
+    let api: Api<Service> = Api::namespaced(client, &write.key.namespace);
+    let patch = Patch::Merge(service::status_patch(write.assignment.as_ref(), &write.version));
+    let result = within(WRITE_TIMEOUT, api.patch_status(&write.key.name, &PatchParams::default(), &patch)).await;
+    let outcome = match result {
+        Ok(object) => {
+            let addresses = write.assignment.as_ref().map(|assignment| &assignment.addresses);
+            let pool = write.assignment.as_ref().map_or("", |assignment| assignment.pool.as_str());
+            tracing::info!(service = %write.key, ?addresses, pool, "status written");
+            Outcome::Done(object.resource_version().unwrap_or_default())
+        }
+        Err(error) => {
+            let outcome = judge(&error);
+            tracing::warn!(service = %write.key, %error, ?outcome, "status not written");
+            outcome
+        }
+    };
+    (write, outcome)
+}
+
+/// What an error says about the write. Only a refusal of the request as such says that nothing happened.
+fn judge(error: &CallError) -> Outcome {
+    match error {
+        CallError::Api(kube::Error::Api(status))
+            if (400..500).contains(&status.code) && !matches!(status.code, 404 | 408 | 409 | 429) =>
+        {
+            Outcome::Refused
+        }
+        _ => Outcome::Unresolved,
+    }
+}
+
+/// The metric label of how a write ended.
+pub(crate) const fn label(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done(_) => "done",
+        Outcome::Unresolved => "unresolved",
+        Outcome::Refused => "refused",
+    }
+}
+
+/// Tells the user what a settled write was about.
+pub(crate) fn tell_settled(events: &EventWriter, settled: &Settled) {
+    tell(events, &settled.key, &settled.uid, &settled.promise.events);
+}
+
+/// Tells the user what happened to a Service.
+pub(crate) fn tell(writer: &EventWriter, key: &ServiceKey, uid: &str, events: &[Event]) {
+    for event in events {
+        let ServiceEvent { reason, kind, message } = ServiceEvent::from_allocation(key, event);
+        match kind {
+            Kind::Normal => tracing::info!(service = %key, reason, "{message}"),
+            Kind::Warning => tracing::warn!(service = %key, reason, "{message}"),
+        }
+        writer.publish(Notice {
+            about: event::object_reference("Service", &key.namespace, &key.name, uid),
+            kind: match kind {
+                Kind::Normal => EventKind::Normal,
+                Kind::Warning => EventKind::Warning,
+            },
+            reason: reason.to_owned(),
+            message,
+        });
+    }
+}
+
+/// Tells the user that the configuration is invalid.
+pub(crate) fn tell_invalid(writer: &EventWriter, namespace: &str, name: &str, uid: &str, message: &str) {
+    // Events are limited to 1,024 bytes of message by the API.
+    let message: String = message.chars().take(900).collect();
+    writer.publish(Notice {
+        about: event::object_reference("ConfigMap", namespace, name, uid),
+        kind: EventKind::Warning,
+        reason: "InvalidConfiguration".to_owned(),
+        message,
+    });
+}
