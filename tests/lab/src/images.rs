@@ -19,7 +19,7 @@ pub const ECHO_IMAGES: [&str; 3] =
 pub const PAUSE_IMAGE: &str = "registry.k8s.io/pause:3.10";
 
 /// Root of the checkout that this crate was built from.
-fn workspace() -> PathBuf {
+pub(crate) fn workspace() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.ancestors().nth(2).unwrap_or(own).to_path_buf()
 }

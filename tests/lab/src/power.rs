@@ -11,9 +11,12 @@ use nix::unistd::Pid;
 use crate::cgroup::Cgroups;
 use crate::error::{Error, Result, tail};
 use crate::host::Host;
+use crate::images;
 use crate::node::NodeSpec;
 use crate::place::Place;
 use crate::run::{run, wait_until};
+
+const PROGRAM: &str = "herald-lab";
 
 /// The lab's own program: hosts run it as PID 1.
 ///
@@ -23,12 +26,34 @@ pub(crate) fn lab_program() -> Result<PathBuf> {
         return Ok(PathBuf::from(path));
     }
     let own = std::env::current_exe().map_err(Error::io("finding", "/proc/self/exe"))?;
-    if own.file_name().is_some_and(|name| name == "herald-lab") {
+    if own.file_name().is_some_and(|name| name == PROGRAM) {
         return Ok(own);
     }
     // target/debug/deps/e2e-0123 and target/debug/examples/x: the program is one folder up.
-    let found = own.ancestors().skip(1).take(2).map(|dir| dir.join("herald-lab")).find(|path| path.is_file());
+    let found = own.ancestors().skip(1).take(2).map(|dir| dir.join(PROGRAM)).find(|path| path.is_file());
     found.ok_or(Error::NoProgram(own))
+}
+
+/// Like [`lab_program`], but built first when cargo runs this process: a test of another package does not make cargo build
+/// the program, and an old one would not understand this library.
+pub(crate) fn fresh_lab_program() -> Result<PathBuf> {
+    let own = std::env::current_exe().map_err(Error::io("finding", "/proc/self/exe"))?;
+    let itself = own.file_name().is_some_and(|name| name == PROGRAM);
+    // target/PROFILE/deps/test-0123, target/PROFILE/program.
+    let profile_dir = own.ancestors().skip(1).find(|dir| dir.join(".fingerprint").is_dir());
+    let (Some(cargo), Some(profile_dir)) = (std::env::var_os("CARGO"), profile_dir) else { return lab_program() };
+    let (Some(profile), Some(target)) = (profile_dir.file_name(), profile_dir.parent()) else { return lab_program() };
+    if itself || std::env::var_os("HERALD_LAB_BIN").is_some() {
+        return lab_program();
+    }
+    let profile = if profile == "debug" { "dev".as_ref() } else { profile };
+    run(Command::new(cargo)
+        .current_dir(images::workspace())
+        .args(["build", "-p", "herald-lab", "--bin", PROGRAM, "--target-dir"])
+        .arg(target)
+        .arg("--profile")
+        .arg(profile))?;
+    lab_program()
 }
 
 /// Number of PID namespaces the process is in, and its id in the innermost; `None` when it is gone.

@@ -13,12 +13,15 @@ use crate::host::{Host, Lan, MAX_WORKERS};
 use crate::lab::{Lab, Options, require_root, running_options, settle_options};
 use crate::node::NodeSpec;
 use crate::place::{Lock, Place};
-use crate::run::{Progress, wait_until};
+use crate::run::{Progress, wait_every};
 use crate::wiring::{self, Port};
 use crate::{images, packages, pki, power, tools};
 
 /// How long another user of the same lab is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Between two questions by kubectl.
+const KUBECTL_PAUSE: Duration = Duration::from_millis(200);
 
 /// The nodes have no uplink, so "pull always", the default for images without a tag, could only fail.
 const IMAGE_POLICY: &str = r#"
@@ -85,7 +88,7 @@ impl Lab {
         }
         lab.wire()?;
         progress.say("network ready");
-        let program = power::lab_program()?;
+        let program = power::fresh_lab_program()?;
         for host in lab.hosts() {
             power::start(&lab.place, &lab.spec(host, &cni), &program)?;
         }
@@ -99,7 +102,7 @@ impl Lab {
             fs::remove_dir_all(&dir).map_err(Error::io("removing", &dir))?;
         }
         lab.settle_nodes(progress).map_err(|error| lab.hint(error))?;
-        wait_until("the default service account", Duration::from_secs(60), || {
+        wait_every(KUBECTL_PAUSE, "the default service account", Duration::from_secs(60), || {
             Ok(lab.kubectl(&["-n", "default", "get", "serviceaccount", "default"]).ok())
         })?;
         progress.say(&format!("up (cgroup {}); state in {}", lab.cgroups.version(), lab.place.dir().display()));
@@ -168,7 +171,7 @@ impl Lab {
     fn settle_nodes(&self, progress: Progress) -> Result<()> {
         let mut waiting: BTreeMap<String, Host> =
             self.nodes().into_iter().map(|host| (host.to_string(), host)).collect();
-        wait_until("all nodes to be Ready", Duration::from_secs(180), || {
+        wait_every(KUBECTL_PAUSE, "all nodes to be Ready", Duration::from_secs(180), || {
             for host in waiting.values() {
                 if power::init_pid(&self.place, &self.cgroups, *host).is_none() {
                     power::wait_booted(&self.place, &self.cgroups, *host)?;

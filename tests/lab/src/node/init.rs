@@ -89,7 +89,7 @@ fn wait_for_api(spec: &NodeSpec) -> Result<()> {
         } else if marker.exists() {
             return Ok(());
         }
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(150));
     }
     Ok(())
 }
