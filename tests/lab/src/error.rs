@@ -77,6 +77,14 @@ pub enum Error {
     /// The host is powered off (or the lab is down).
     #[error("{0} is off; start it with `herald-lab power-on {0}`, or the whole lab with `herald-lab up`")]
     HostOff(String),
+    /// A host's PID 1 ended before its daemons ran.
+    #[error("{host} died while booting: {log}")]
+    Boot {
+        /// The host.
+        host: String,
+        /// The last lines of its boot log.
+        log: String,
+    },
     /// The running lab was made with other options.
     #[error("the lab in {dir} runs with {running}; run `herald-lab down` before starting it with {asked}")]
     OtherOptions {

@@ -109,7 +109,7 @@ pub(crate) fn wait_booted(place: &Place, cgroups: &Cgroups, host: Host) -> Resul
         }
         if init_pid(place, cgroups, host).is_none() {
             let log = fs::read(dir.join("log/init.log")).unwrap_or_default();
-            return Err(Error::LeftBehind(format!("{host} died while booting: {}", tail(&log))));
+            return Err(Error::Boot { host: host.to_string(), log: tail(&log) });
         }
         Ok(None)
     })

@@ -53,7 +53,7 @@ spec:
 impl Lab {
     /// Brings up the lab of `HERALD_LAB_DIR` and holds its lock: builds or finds the programs, makes what is missing, powers
     /// on what is off, heals ports, removes workers beyond the wanted number, and waits until every node is Ready.
-    /// What runs already keeps running.
+    /// What runs already keeps running. The lock makes this once per process: share the value between tests.
     ///
     /// # Errors
     /// Every [`Error`]; a half-made lab is left for the next `up` or `down`.
