@@ -7,7 +7,9 @@ use herald_runtime::{
     log::{self, LogFormat},
     shutdown::Shutdown,
 };
+use herald_speaker::SpeakerConfig;
 use std::{error::Error, process::ExitCode};
+use tokio::runtime::Builder;
 
 /// Load balancer for bare-metal Kubernetes.
 #[derive(Debug, Parser)]
@@ -21,6 +23,8 @@ struct Cli {
 enum Command {
     /// Give Services addresses from the pools
     Controller(ControllerConfig),
+    /// Announce the addresses of Services from this node
+    Speaker(SpeakerConfig),
     /// Print the version
     Version,
 }
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
     }
     let result = match Cli::parse().command {
         Command::Controller(config) => controller(config),
+        Command::Speaker(config) => speaker(config),
         Command::Version => {
             say(env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -48,20 +53,30 @@ fn main() -> ExitCode {
 }
 
 fn controller(config: ControllerConfig) -> Result<(), Box<dyn Error>> {
-    daemon(config.log_format, &config.log_level.clone(), async |shutdown| {
+    // One thread: what it does is little and mostly waiting.
+    let runtime = Builder::new_current_thread();
+    daemon(runtime, config.log_format, &config.log_level.clone(), async |shutdown| {
         Ok(herald_controller::run(config, client::connect().await?, shutdown).await?)
     })
 }
 
-/// Runs a daemon on a single thread: what it does is little and mostly waiting, and one thread is small.
+fn speaker(config: SpeakerConfig) -> Result<(), Box<dyn Error>> {
+    // Two: a long list from the API server must not delay answers and hellos.
+    let mut runtime = Builder::new_multi_thread();
+    runtime.worker_threads(2);
+    daemon(runtime, config.log_format, &config.log_level.clone(), async |shutdown| {
+        Ok(herald_speaker::run(config, client::connect().await?, shutdown).await?)
+    })
+}
+
 fn daemon(
+    mut runtime: Builder,
     format: LogFormat,
     level: &str,
     run: impl AsyncFnOnce(Shutdown) -> Result<(), Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
     log::init(format, level)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { run(Shutdown::on_signals()?).await })
+    runtime.enable_all().build()?.block_on(async { run(Shutdown::on_signals()?).await })
 }
 
 #[expect(clippy::print_stdout, reason = "the answer to the user's question")]

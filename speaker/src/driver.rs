@@ -1,0 +1,339 @@
+//! The one task that owns the state: takes inputs, polls the machine of [`herald_core::speaker`], carries out what it wants.
+//!
+//! No rule stands here. What is waited for: hellos, sights, links, the cluster's state, keys, standby, deadlines and the end.
+
+use crate::{
+    links::Links,
+    metrics::{Gratuitous, Scrape},
+    net::{
+        hello_io::{Heard, Keys},
+        hello_udp::HelloUdp,
+        responder::Seen,
+        sys::boottime,
+    },
+    observe::Observed,
+    ports::{Ports, Sinks},
+};
+use herald_core::{
+    NodeName, ServiceKey,
+    membership::{Change, Identity},
+    speaker::{Effect, Input, Speaker, Taken},
+    time::{Moment, Timing},
+};
+use herald_runtime::{admin::DebugRequest, readiness::Condition, shutdown::Shutdown};
+use herald_wire::hello::{self, Hello};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, watch},
+    task::yield_now,
+    time::sleep,
+};
+
+/// Hellos and sights that wait for the driver; more are dropped and counted.
+const QUEUE: usize = 1024;
+/// While nothing else is to be waited for.
+const IDLE: Duration = Duration::from_secs(1);
+/// After a link's sockets could not be opened.
+const REOPEN: Duration = Duration::from_secs(2);
+/// How often received frames that still wait in the kernel are given a chance before deadlines are judged.
+const DRAINS: usize = 8;
+/// The last hello is said this often, as nobody asks for it again.
+const LAST_WORDS: usize = 3;
+
+/// Everything a driver works with; the Kubernetes side is behind channels, so that it runs without a cluster too.
+pub struct Resources {
+    /// Who this speaker is.
+    pub me: Identity,
+    /// Timing of the hellos.
+    pub timing: Timing,
+    /// UDP port of the fallback; 0 = none.
+    pub hello_port: u16,
+    /// The links of this node.
+    pub links: watch::Receiver<Arc<Links>>,
+    /// The state of the cluster; `None` until complete.
+    pub observed: watch::Receiver<Option<Arc<Observed>>>,
+    /// Keys of the hellos.
+    pub keys: watch::Receiver<Arc<Keys>>,
+    /// Whether to stand by; `None` = not known yet, which is the same.
+    pub standby: watch::Receiver<Option<bool>>,
+    /// Requests for the whole state.
+    pub debug: mpsc::Receiver<DebugRequest>,
+    /// Where numbers for metrics are published.
+    pub scrape: watch::Sender<Arc<Scrape>>,
+    /// Whether this speaker takes part, for `/readyz`.
+    pub membership: Condition,
+    /// Told when this node begins to announce a Service: its key and UID.
+    pub announcing: Box<dyn Fn(&ServiceKey, &str) + Send>,
+}
+
+/// Runs until shutdown; then says its last words.
+pub async fn run(resources: Resources, shutdown: Shutdown) {
+    let (heard_tx, heard) = mpsc::channel(QUEUE);
+    let (seen_tx, seen) = mpsc::channel(QUEUE);
+    let udp = (resources.hello_port != 0)
+        .then(|| HelloUdp::open(resources.hello_port, &resources.links, &resources.keys, &heard_tx));
+    let udp = udp.and_then(|opened| {
+        opened
+            .inspect_err(
+                |error| tracing::error!(%error, "no unicast hellos: peers behind a filtering switch are not heard"),
+            )
+            .ok()
+    });
+    let sinks = Sinks { keys: resources.keys.clone(), heard: heard_tx, seen: seen_tx };
+    let driver = Driver {
+        speaker: Speaker::new(resources.me.clone(), resources.timing),
+        ports: Ports::new(sinks),
+        udp,
+        gratuitous: Gratuitous::default(),
+        resources,
+        heard,
+        seen,
+    };
+    driver.run(shutdown).await;
+}
+
+struct Driver {
+    resources: Resources,
+    speaker: Speaker,
+    ports: Ports,
+    udp: Option<HelloUdp>,
+    heard: mpsc::Receiver<Heard>,
+    seen: mpsc::Receiver<Seen>,
+    gratuitous: Gratuitous,
+}
+
+impl Driver {
+    async fn run(mut self, shutdown: Shutdown) {
+        self.resources.links.mark_changed();
+        self.resources.observed.mark_changed();
+        self.resources.keys.mark_changed();
+        self.resources.standby.mark_changed();
+        loop {
+            let now = boottime();
+            let pause = self.speaker.next_deadline().map_or(IDLE, |deadline| deadline.since(now)).min(IDLE);
+            let reopen = self.ports.has_failed();
+            tokio::select! {
+                biased;
+                () = shutdown.wait() => break,
+                Some(heard) = self.heard.recv() => self.hear(heard),
+                Some(seen) = self.seen.recv() => self.see(&seen),
+                Ok(()) = self.resources.links.changed() => self.follow_links(),
+                Ok(()) = self.resources.observed.changed() => self.take_observed(),
+                Ok(()) = self.resources.keys.changed() => self.take_keys(),
+                Ok(()) = self.resources.standby.changed() => self.take_standby(),
+                Some(request) = self.resources.debug.recv() => self.show(request),
+                () = sleep(pause) => {}
+                () = sleep(REOPEN), if reopen => self.follow_links(),
+            }
+            self.drain().await;
+            self.poll();
+        }
+        self.stop().await;
+    }
+
+    /// Takes everything that has arrived, also what still waits in the kernel: nobody is silent whose hello was not read yet.
+    async fn drain(&mut self) {
+        for _ in 0..DRAINS {
+            while let Ok(heard) = self.heard.try_recv() {
+                self.hear(heard);
+            }
+            while let Ok(seen) = self.seen.try_recv() {
+                self.see(&seen);
+            }
+            if !self.ports.pending() {
+                break;
+            }
+            yield_now().await;
+        }
+    }
+
+    fn input(&mut self, input: Input) -> Taken {
+        self.speaker.handle(input, boottime())
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        let input = Input::Hello { link: heard.link, from: heard.from, hello: Box::new(heard.hello) };
+        if let Taken::Ignored(herald_core::membership::Ignored::OwnName) = self.speaker.handle(input, heard.at) {
+            tracing::debug!("a hello with our node name from another process");
+        }
+    }
+
+    fn see(&mut self, seen: &Seen) {
+        let (address, _) = seen.sight.claim();
+        self.input(Input::Answered { link: seen.link.clone(), address });
+    }
+
+    fn follow_links(&mut self) {
+        let links = Arc::clone(&self.resources.links.borrow_and_update());
+        let closed = self.ports.follow(&links);
+        let open = self.ports.links();
+        if !closed.is_empty() {
+            // New sockets under an old name start from nothing: the machine must see the link go first.
+            let rest = open.iter().filter(|link| !closed.contains(&link.name)).cloned().collect();
+            self.input(Input::Links(rest));
+            self.poll();
+        }
+        self.input(Input::Links(open));
+    }
+
+    fn take_observed(&mut self) {
+        let observed = self.resources.observed.borrow_and_update().clone();
+        if let Some(observed) = observed {
+            self.input(Input::Snapshot(Arc::new(observed.snapshot.clone())));
+        }
+    }
+
+    fn take_keys(&mut self) {
+        let known = !self.resources.keys.borrow_and_update().accepted.is_empty();
+        self.input(Input::Key(known));
+    }
+
+    fn take_standby(&mut self) {
+        let standby = self.resources.standby.borrow_and_update().unwrap_or(true);
+        self.input(Input::Standby(standby));
+    }
+
+    fn show(&self, request: DebugRequest) {
+        let state = serde_json::to_value(self.speaker.state()).unwrap_or_else(|error| error.to_string().into());
+        // Nobody waits any more: nothing to do.
+        let _ = request.send(state);
+    }
+
+    fn poll(&mut self) {
+        let effects = self.speaker.poll(boottime());
+        let mut publish = false;
+        for effect in effects {
+            publish |= !matches!(effect, Effect::Hello { .. } | Effect::Ask { .. });
+            self.carry_out(effect);
+        }
+        for (name, port) in self.ports.iter() {
+            port.fence(self.speaker.good_until(name));
+        }
+        if publish {
+            self.publish();
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Answer { link, addresses } => self.answer(&link, &addresses),
+            Effect::Gratuitous { link, address } => {
+                let Some(port) = self.ports.get(&link) else { return };
+                match port.responder.announce(port.link.mac, address) {
+                    Ok(()) => self.gratuitous.count(address),
+                    Err(error) => {
+                        tracing::warn!(%link, %address, %error, "cannot announce; the next refresh tries again")
+                    }
+                }
+            }
+            Effect::Hello { link, hello, unicast } => self.send_hello(&link, &hello, &unicast),
+            Effect::Ask { link, address } => {
+                let asked = self.ports.get(&link).map(|port| port.ask(address));
+                if let Some(Err(error)) = asked {
+                    tracing::debug!(%link, %address, %error, "cannot ask");
+                }
+            }
+            Effect::Membership { link, change } => tell(&link, &change),
+            Effect::Announcing(service) => {
+                tracing::info!(%service, addresses = ?self.speaker.announcing().get(&service), "announcing");
+                let observed = self.resources.observed.borrow();
+                let uid = observed.as_ref().and_then(|observed| observed.uids.get(&service));
+                (self.resources.announcing)(&service, uid.map_or("", String::as_str));
+            }
+            Effect::Withdrawn(service) => tracing::info!(%service, "not announcing any more"),
+        }
+    }
+
+    fn answer(&mut self, link: &herald_core::LinkName, addresses: &BTreeSet<IpAddr>) {
+        // Before the table, or its first request would meet the fence of a time without addresses.
+        let good_until = self.speaker.good_until(link);
+        if let Some(port) = self.ports.get_mut(link) {
+            port.answer(addresses);
+            port.fence(good_until);
+        }
+    }
+
+    fn send_hello(&self, link: &herald_core::LinkName, hello: &Hello, unicast: &[IpAddr]) {
+        let keys = Arc::clone(&self.resources.keys.borrow());
+        let (Some(key), Some(port), Some(mac)) = (keys.accepted.first(), self.ports.get(link), self.ports.mac(link))
+        else {
+            return;
+        };
+        let sealed = match hello::seal(hello, key) {
+            Ok(sealed) => sealed,
+            Err(error) => return tracing::error!(%link, %error, "hello cannot be sent"),
+        };
+        if let Err(error) = port.hello.send(mac, &sealed) {
+            tracing::debug!(%link, %error, "hello was not sent");
+        }
+        for peer in unicast {
+            if let Some(Err(error)) = self.udp.as_ref().map(|udp| udp.send(*peer, &sealed)) {
+                tracing::debug!(%link, %peer, %error, "unicast hello was not sent");
+            }
+        }
+    }
+
+    fn publish(&self) {
+        if self.speaker.is_present() {
+            self.resources.membership.ready();
+        } else {
+            self.resources
+                .membership
+                .not_ready("listening: absence of others is not believed yet, or something is missing above");
+        }
+        let links = self.ports.iter().map(|(name, port)| {
+            let (standing, members) =
+                self.speaker.link(name).map_or((None, 0), |(s, members)| (Some(s), members.len()));
+            crate::metrics::LinkScrape {
+                name: name.clone(),
+                members,
+                present: standing == Some(herald_core::membership::Standing::Present),
+                table: port.table(),
+                responder: Arc::clone(port.responder.counters()),
+                hello: Arc::clone(port.hello.counters()),
+            }
+        });
+        self.resources.scrape.send_replace(Arc::new(Scrape {
+            node: Some(self.resources.me.node.clone()),
+            announcing: self.speaker.announcing().clone(),
+            links: links.collect(),
+            gratuitous: self.gratuitous.clone(),
+            datagrams: self.udp.as_ref().map(|udp| Arc::clone(udp.counters())),
+        }));
+    }
+
+    /// Nothing is answered any more, and the others are told so that they take over now.
+    async fn stop(mut self) {
+        for _ in 0..LAST_WORDS {
+            self.input(Input::Stop { leaving: false });
+            let effects = self.speaker.poll(boottime());
+            effects.into_iter().for_each(|effect| self.carry_out(effect));
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+fn tell(link: &herald_core::LinkName, change: &Change) {
+    let node = |node: &NodeName| node.as_str().to_owned();
+    match change {
+        Change::Joined(peer) => tracing::info!(%link, peer = node(peer), "peer heard"),
+        Change::Left(peer, why) => tracing::warn!(%link, peer = node(peer), ?why, "peer is gone"),
+        Change::Ready(peer, ready) => tracing::info!(%link, peer = node(peer), ready, "peer's readiness"),
+        Change::Presumed(peer, true) => tracing::warn!(
+            %link,
+            peer = node(peer),
+            "peer is never heard on this link though its address answers: counted as present; does the switch or hypervisor filter multicast?"
+        ),
+        Change::Presumed(peer, false) => {
+            tracing::warn!(%link, peer = node(peer), "peer is not presumed present any more")
+        }
+        Change::Standing(standing) => tracing::info!(%link, ?standing, "own standing"),
+    }
+}
+
+/// The moment as the incarnation of a process: grows with every start as long as the clock does.
+#[must_use]
+pub fn incarnation() -> u64 {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX).max(Moment::default().as_micros() + 1)
+}

@@ -1,0 +1,263 @@
+//! What the watches have told so far.
+
+use super::{Input, Shown};
+use herald_api::{
+    config_map::{ConfigErrors, ConfigFile},
+    endpoints::{Slice, serving},
+};
+use herald_core::{
+    NodeName, ServiceKey,
+    config::Config,
+    node::{Node, SpeakerPod},
+    ownership::{Announceable, Snapshot},
+    service::{Serving, TrafficPolicy},
+};
+use herald_runtime::watch::{Change, ObjectKey};
+use herald_wire::hello::Stamp;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+/// A Service of type LoadBalancer and of our class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServiceObject {
+    pub(crate) key: ServiceKey,
+    pub(crate) uid: String,
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) traffic_policy: TrafficPolicy,
+}
+
+/// A complete snapshot, and what is needed to write events about its Services.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// What is decided on.
+    pub snapshot: Snapshot,
+    /// `metadata.uid` of each Service.
+    pub uids: BTreeMap<ServiceKey, String>,
+}
+
+/// All objects of one kind.
+#[derive(Debug)]
+struct Kind<T> {
+    objects: BTreeMap<ObjectKey, T>,
+    /// The first full list has come.
+    complete: bool,
+    connected: bool,
+    newest: u64,
+}
+
+impl<T: PartialEq> Kind<T> {
+    fn new() -> Self {
+        Self { objects: BTreeMap::new(), complete: false, connected: false, newest: 0 }
+    }
+
+    /// Takes a change; gives back the keys that are not as before.
+    fn apply(&mut self, change: Change<T>) -> Vec<ObjectKey> {
+        match change {
+            Change::Reset { objects, newest } => {
+                let (complete, before) = (self.complete, std::mem::replace(&mut self.objects, objects));
+                (self.complete, self.connected, self.newest) = (true, true, newest);
+                let keys: BTreeSet<&ObjectKey> = before.keys().chain(self.objects.keys()).collect();
+                let differs = |key: &&ObjectKey| !complete || before.get(*key) != self.objects.get(*key);
+                keys.into_iter().filter(differs).cloned().collect()
+            }
+            Change::Set { key, value, newest } => {
+                (self.connected, self.newest) = (true, newest);
+                if self.objects.get(&key) == Some(&value) {
+                    return Vec::new();
+                }
+                self.objects.insert(key.clone(), value);
+                vec![key]
+            }
+            Change::Gone { key, newest } => {
+                (self.connected, self.newest) = (true, newest);
+                self.objects.remove(&key).map(|_| key).into_iter().collect()
+            }
+            Change::Disconnected(_) => {
+                self.connected = false;
+                Vec::new()
+            }
+            Change::Connected => {
+                self.connected = true;
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// Everything observed.
+#[derive(Debug)]
+pub(crate) struct World {
+    services: Kind<ServiceObject>,
+    slices: Kind<Slice>,
+    nodes: Kind<Node>,
+    speakers: Kind<SpeakerPod>,
+    config: Kind<Result<ConfigFile, ConfigErrors>>,
+    /// Slices of a Service, so that one change costs only its own Service.
+    slices_of: BTreeMap<ServiceKey, BTreeSet<ObjectKey>>,
+    serving: BTreeMap<ServiceKey, Serving>,
+    /// The last configuration that was valid.
+    good: Option<Config>,
+    ignore_exclude_label: bool,
+    published: Option<Stamp>,
+}
+
+impl World {
+    pub(crate) fn new(ignore_exclude_label: bool) -> Self {
+        Self {
+            services: Kind::new(),
+            slices: Kind::new(),
+            nodes: Kind::new(),
+            speakers: Kind::new(),
+            config: Kind::new(),
+            slices_of: BTreeMap::new(),
+            serving: BTreeMap::new(),
+            good: None,
+            ignore_exclude_label,
+            published: None,
+        }
+    }
+
+    /// Takes a change; says whether a new snapshot is worth making.
+    pub(crate) fn apply(&mut self, change: Input) -> bool {
+        let was_complete = self.is_complete();
+        let changed = match change {
+            Input::Services(change) => !self.services.apply(change).is_empty(),
+            Input::Nodes(change) => !self.nodes.apply(change).is_empty(),
+            Input::Speakers(change) => !self.speakers.apply(change).is_empty(),
+            Input::Config(change) => {
+                let changed = !self.config.apply(change).is_empty();
+                // A configuration that is wrong, or gone, leaves the last good one in force.
+                if let Some(Ok(file)) = self.config.objects.values().next() {
+                    self.good = Some(file.config.clone());
+                }
+                changed
+            }
+            Input::Slices(change) => self.apply_slices(change),
+        };
+        self.is_complete()
+            && (changed || !was_complete || self.published.map(|s| s.connected) != Some(self.connected()))
+    }
+
+    fn apply_slices(&mut self, change: Change<Slice>) -> bool {
+        // Whom a slice belonged to before is known only before it is replaced.
+        let touched: Vec<ServiceKey> = match &change {
+            Change::Reset { .. } => self.slices_of.keys().cloned().collect(),
+            Change::Set { key, .. } | Change::Gone { key, .. } => {
+                self.slices.objects.get(key).map(|slice| slice.service.clone()).into_iter().collect()
+            }
+            Change::Disconnected(_) | Change::Connected => Vec::new(),
+        };
+        let changed = self.slices.apply(change);
+        let mut services: BTreeSet<ServiceKey> = touched.into_iter().collect();
+        for key in &changed {
+            for owner in &services {
+                if let Some(keys) = self.slices_of.get_mut(owner) {
+                    keys.remove(key);
+                }
+            }
+            if let Some(slice) = self.slices.objects.get(key) {
+                self.slices_of.entry(slice.service.clone()).or_default().insert(key.clone());
+                services.insert(slice.service.clone());
+            }
+        }
+        services.iter().fold(false, |any, service| self.sum_up(service) || any)
+    }
+
+    fn sum_up(&mut self, service: &ServiceKey) -> bool {
+        let keys = self.slices_of.get(service).filter(|keys| !keys.is_empty());
+        let Some(keys) = keys else {
+            self.slices_of.remove(service);
+            return self.serving.remove(service).is_some();
+        };
+        let now = serving(keys.iter().filter_map(|key| self.slices.objects.get(key)));
+        if self.serving.get(service) == Some(&now) {
+            return false;
+        }
+        self.serving.insert(service.clone(), now);
+        true
+    }
+
+    fn is_complete(&self) -> bool {
+        self.services.complete
+            && self.slices.complete
+            && self.nodes.complete
+            && self.speakers.complete
+            && self.config.complete
+    }
+
+    fn connected(&self) -> bool {
+        self.services.connected
+            && self.slices.connected
+            && self.nodes.connected
+            && self.speakers.connected
+            && self.config.connected
+    }
+
+    fn newest(&self) -> u64 {
+        let others = [self.slices.newest, self.nodes.newest, self.speakers.newest, self.config.newest];
+        others.into_iter().fold(self.services.newest, u64::max)
+    }
+
+    /// The snapshot, once every watch has delivered its first full list.
+    pub(crate) fn observed(&mut self) -> Option<Observed> {
+        if !self.is_complete() {
+            return None;
+        }
+        let stamp = Stamp { connected: self.connected(), resource_version: self.newest() };
+        self.published = Some(stamp);
+        let services = self.services.objects.values().map(|service| {
+            let announceable = Announceable {
+                addresses: service.addresses.clone(),
+                traffic_policy: service.traffic_policy,
+                serving: self.serving.get(&service.key).cloned().unwrap_or_default(),
+            };
+            (service.key.clone(), announceable)
+        });
+        let snapshot = Snapshot {
+            config: self.good.clone().unwrap_or_default(),
+            services: services.collect(),
+            nodes: self.nodes.objects.values().map(|node| (node.name.clone(), node.clone())).collect(),
+            speakers: self.speakers_by_node(),
+            ignore_exclude_label: self.ignore_exclude_label,
+            stamp,
+        };
+        let uids = self.services.objects.values().map(|service| (service.key.clone(), service.uid.clone())).collect();
+        Some(Observed { snapshot, uids })
+    }
+
+    /// While a DaemonSet is rolled out a node has two pods for a moment: a ready one counts.
+    fn speakers_by_node(&self) -> BTreeMap<NodeName, SpeakerPod> {
+        let mut speakers: BTreeMap<NodeName, SpeakerPod> = BTreeMap::new();
+        for pod in self.speakers.objects.values() {
+            let entry = speakers.entry(pod.node.clone()).or_insert_with(|| pod.clone());
+            entry.ready |= pod.ready;
+        }
+        speakers
+    }
+
+    /// Tells probes and metrics how things stand.
+    pub(crate) fn show(&self, shown: &Shown) {
+        match (self.is_complete(), self.connected()) {
+            (false, _) => shown.api.not_ready("waiting for the first full list of every watch"),
+            (true, true) => shown.api.ready(),
+            (true, false) => shown.api.ready_with("the API server is away: announcing what was known"),
+        }
+        let (stale, detail) = match self.config.objects.values().next() {
+            Some(Ok(_)) => (false, None),
+            Some(Err(errors)) => (true, Some(format!("the ConfigMap is invalid, the last good one stays: {errors}"))),
+            None if self.good.is_some() => (true, Some("the ConfigMap is gone, the last one stays".to_owned())),
+            None => (false, Some("there is no ConfigMap with address pools yet".to_owned())),
+        };
+        shown.metrics.config_loaded.set(i64::from(self.good.is_some()));
+        shown.metrics.config_stale.set(i64::from(stale));
+        match detail {
+            None => shown.configuration.ready(),
+            Some(detail) => shown.configuration.not_ready(detail),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

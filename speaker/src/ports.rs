@@ -1,0 +1,183 @@
+//! The sockets of every usable link, opened and closed as links come and go. One link that fails never disturbs another.
+
+use crate::{
+    links::{Link, Links},
+    net::{
+        answer::AnswerTable,
+        groups::Groups,
+        hello_io::{Heard, HelloPort, Keys},
+        packet_socket::OpenError,
+        responder::{Responder, Seen},
+    },
+};
+use herald_core::{LinkName, speaker, time::Moment};
+use herald_wire::Mac;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::IpAddr,
+    sync::Arc,
+};
+use tokio::sync::{mpsc, watch};
+
+/// Where what is received goes, and what it is checked with.
+#[derive(Debug, Clone)]
+pub(crate) struct Sinks {
+    pub(crate) keys: watch::Receiver<Arc<Keys>>,
+    pub(crate) heard: mpsc::Sender<Heard>,
+    pub(crate) seen: mpsc::Sender<Seen>,
+}
+
+/// The sockets of one link.
+pub(crate) struct Port {
+    pub(crate) link: Link,
+    pub(crate) responder: Responder,
+    pub(crate) hello: HelloPort,
+    table: watch::Sender<Arc<AnswerTable>>,
+    groups: Groups,
+}
+
+impl Port {
+    fn open(link: &Link, sinks: &Sinks) -> Result<Self, OpenError> {
+        let (table, receiver) = watch::channel(Arc::new(AnswerTable { mac: link.mac, ..AnswerTable::default() }));
+        Ok(Self {
+            link: link.clone(),
+            responder: Responder::open(&link.name, link.index, &receiver, &sinks.seen)?,
+            hello: HelloPort::open(&link.name, link.index, &sinks.keys, &sinks.heard)?,
+            table,
+            groups: Groups::new(link.index),
+        })
+    }
+
+    /// Answers for exactly these addresses from now on.
+    pub(crate) fn answer(&mut self, addresses: &BTreeSet<IpAddr>) {
+        for error in self.groups.set(addresses) {
+            tracing::warn!(link = %self.link.name, %error, "cannot join");
+        }
+        let next = self.table.borrow().with(self.link.mac, addresses);
+        self.table.send_replace(Arc::new(next));
+    }
+
+    /// Answers are safe until this moment; `None`: no answers.
+    pub(crate) fn fence(&self, good_until: Option<Moment>) {
+        self.table.borrow().fence.set(good_until.unwrap_or_default());
+    }
+
+    /// The table in force, for metrics.
+    pub(crate) fn table(&self) -> Arc<AnswerTable> {
+        Arc::clone(&self.table.borrow())
+    }
+
+    /// Asks whether an address is there.
+    pub(crate) fn ask(&self, target: IpAddr) -> io::Result<()> {
+        let mac = self.link.mac;
+        let own = |v6| self.link.addresses.iter().map(ipnetwork::IpNetwork::ip).find(|ip| ip.is_ipv6() == v6);
+        match (target, own(target.is_ipv6())) {
+            (IpAddr::V4(target), Some(IpAddr::V4(source))) => self.responder.ask_v4(mac, source, target),
+            (IpAddr::V6(target), Some(IpAddr::V6(source))) => self.responder.ask_v6(mac, source, target),
+            _ => Err(io::Error::new(
+                io::ErrorKind::AddrNotAvailable,
+                "the link has no address of that family to ask from",
+            )),
+        }
+    }
+
+    /// Takes over what changed about the link without new sockets; `false` when new ones are needed.
+    fn follow(&mut self, link: &Link) -> bool {
+        if self.link.index != link.index {
+            return false;
+        }
+        if self.link.mac != link.mac {
+            self.link = link.clone();
+            let addresses: BTreeSet<IpAddr> = self.table.borrow().addresses.keys().copied().collect();
+            self.answer(&addresses);
+        }
+        self.link = link.clone();
+        true
+    }
+}
+
+/// The sockets of all links.
+pub(crate) struct Ports {
+    sinks: Sinks,
+    open: BTreeMap<LinkName, Port>,
+    /// Links whose sockets could not be opened: to be tried again.
+    failed: BTreeSet<LinkName>,
+}
+
+impl Ports {
+    pub(crate) fn new(sinks: Sinks) -> Self {
+        Self { sinks, open: BTreeMap::new(), failed: BTreeSet::new() }
+    }
+
+    /// Opens and closes so that every usable link has its sockets. Gives back the links that were closed: also those that are open again, with
+    /// new sockets.
+    pub(crate) fn follow(&mut self, links: &Links) -> BTreeSet<LinkName> {
+        let usable = |name: &LinkName| links.get(name).filter(|link| link.usable.is_ok());
+        let mut closed = BTreeSet::new();
+        self.open.retain(|name, port| {
+            let keep = usable(name).is_some_and(|link| port.follow(link));
+            if !keep {
+                closed.insert(name.clone());
+            }
+            keep
+        });
+        self.failed.clear();
+        for (name, link) in links.iter().filter(|(_, link)| link.usable.is_ok()) {
+            if self.open.contains_key(name) {
+                continue;
+            }
+            match Port::open(link, &self.sinks) {
+                Ok(port) => {
+                    tracing::info!(link = %name, mac = %link.mac, "link is used");
+                    self.open.insert(name.clone(), port);
+                }
+                Err(error) => {
+                    tracing::error!(link = %name, %error, "link cannot be used; trying again");
+                    self.failed.insert(name.clone());
+                }
+            }
+        }
+        for name in closed.iter().filter(|name| !self.open.contains_key(*name)) {
+            let why = links.get(name).and_then(|link| link.usable.as_ref().err());
+            tracing::warn!(link = %name, why = why.map_or("it is gone".to_owned(), ToString::to_string), "link is not used any more");
+        }
+        closed
+    }
+
+    /// Whether a link waits for another try.
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
+    /// The links with sockets, as the rules see them.
+    pub(crate) fn links(&self) -> Vec<speaker::Link> {
+        let link = |port: &Port| speaker::Link {
+            name: port.link.name.clone(),
+            mac: port.link.mac,
+            addresses: port.link.addresses.clone(),
+        };
+        self.open.values().map(link).collect()
+    }
+
+    pub(crate) fn get(&self, link: &LinkName) -> Option<&Port> {
+        self.open.get(link)
+    }
+
+    pub(crate) fn get_mut(&mut self, link: &LinkName) -> Option<&mut Port> {
+        self.open.get_mut(link)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&LinkName, &Port)> {
+        self.open.iter()
+    }
+
+    /// Whether something received still waits in the kernel.
+    pub(crate) fn pending(&self) -> bool {
+        self.open.values().any(|port| port.hello.pending())
+    }
+
+    pub(crate) fn mac(&self, link: &LinkName) -> Option<Mac> {
+        self.open.get(link).map(|port| port.link.mac)
+    }
+}
