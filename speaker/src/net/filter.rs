@@ -8,101 +8,147 @@ use socket2::SockFilter;
 /// Bytes of a frame that are handed over: every frame that passes is far smaller.
 pub(super) const TAKEN_LEN: u32 = 2048;
 
-/// The classic BPF program of a protocol, and the EtherType to bind to.
-///
-/// A frame that is not for this station (`PACKET_OTHERHOST`) is dropped first. So are frames of a VLAN that has no device here: network cards
-/// take the tag out of the frame, and the kernel delivers what is left to the sockets of the *parent* link, marked exactly so. Frames of
-/// a VLAN with a device arrive at the sockets of that device only; a priority tag (VLAN 0) is no VLAN and stays.
-pub(super) fn filter(protocol: Protocol) -> (Vec<SockFilter>, u16) {
-    let mut program = vec![load_byte(PACKET_TYPE), drop_if(u32::from(libc::PACKET_OTHERHOST))];
-    let ethertype = match protocol {
-        Protocol::Arp => {
-            program.extend([load_half(12), drop_unless(u32::from(arp::ETHERTYPE))]);
-            program.extend([load_half(20), drop_unless_either(1, 2)]);
-            arp::ETHERTYPE
-        }
-        Protocol::NeighborDiscovery => {
-            program.extend([load_half(12), drop_unless(u32::from(ndp::ETHERTYPE))]);
-            // Behind the fixed IPv6 header: extension headers are not used with neighbour discovery (RFC 6980).
-            program.extend([load_byte(20), drop_unless(58)]);
-            program.extend([
-                load_byte(54),
-                drop_unless_either(u32::from(ndp::SOLICITATION), u32::from(ndp::ADVERTISEMENT)),
-            ]);
-            ndp::ETHERTYPE
-        }
-        Protocol::Hello => {
-            program.extend([load_half(12), drop_unless(u32::from(hello::ETHERTYPE))]);
-            hello::ETHERTYPE
-        }
-    };
-    program.extend([RETURN_ALL, RETURN_NONE]);
-    (link_drops(&program), ethertype)
+/// The program of a protocol.
+pub(super) fn filter(protocol: Protocol) -> Vec<SockFilter> {
+    assemble(&conditions(protocol)).into_iter().map(|i| SockFilter::new(i.code, i.jt, i.jf, i.k)).collect()
+}
+
+/// The EtherType that a protocol's socket is bound to.
+pub(super) const fn ethertype(protocol: Protocol) -> u16 {
+    match protocol {
+        Protocol::Arp => arp::ETHERTYPE,
+        Protocol::NeighborDiscovery => ndp::ETHERTYPE,
+        Protocol::Hello => hello::ETHERTYPE,
+    }
 }
 
 /// Ancillary data of classic BPF: the packet type (`SKF_AD_OFF + SKF_AD_PKTTYPE`).
 const PACKET_TYPE: u32 = 0xffff_f000 + 4;
-const RETURN_ALL: Step = Step::Return(TAKEN_LEN);
-const RETURN_NONE: Step = Step::Return(0);
 
-/// A step of a filter; a drop jumps to the last one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Load { code: u32, at: u32 },
-    Drop { when: Test },
-    Return(u32),
+/// What must hold of a frame.
+#[derive(Debug, Clone, Copy)]
+struct Condition {
+    /// `BPF_B` or `BPF_H`.
+    width: u32,
+    at: u32,
+    /// One of these.
+    values: &'static [u32],
+}
+
+const fn byte(at: u32, values: &'static [u32]) -> Condition {
+    Condition { width: libc::BPF_B, at, values }
+}
+
+const fn half(at: u32, values: &'static [u32]) -> Condition {
+    Condition { width: libc::BPF_H, at, values }
+}
+
+/// A frame must be for this station, a group or all. What is not (`PACKET_OTHERHOST`) may be for a VLAN that has no device here: network cards
+/// take the tag out of the frame, and the kernel delivers what is left to the sockets of the *parent* link, marked exactly so. Frames of
+/// a VLAN with a device arrive at the sockets of that device only; a priority tag (VLAN 0) is no VLAN and stays.
+fn conditions(protocol: Protocol) -> Vec<Condition> {
+    const FOR_US: Condition =
+        byte(PACKET_TYPE, &[libc::PACKET_HOST as u32, libc::PACKET_BROADCAST as u32, libc::PACKET_MULTICAST as u32]);
+    match protocol {
+        Protocol::Arp => vec![FOR_US, half(12, &[arp::ETHERTYPE as u32]), half(20, &[1, 2])],
+        // Behind the fixed IPv6 header: extension headers are not used with neighbour discovery (RFC 6980).
+        Protocol::NeighborDiscovery => vec![
+            FOR_US,
+            half(12, &[ndp::ETHERTYPE as u32]),
+            byte(20, &[libc::IPPROTO_ICMPV6 as u32]),
+            byte(54, &[ndp::SOLICITATION as u32, ndp::ADVERTISEMENT as u32]),
+        ],
+        Protocol::Hello => vec![FOR_US, half(12, &[hello::ETHERTYPE as u32])],
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Test {
-    Is(u32),
-    IsNot(u32),
-    IsNeither(u32, u32),
+struct Instruction {
+    code: u16,
+    jt: u8,
+    jf: u8,
+    k: u32,
 }
 
-const fn load_byte(at: u32) -> Step {
-    Step::Load { code: libc::BPF_B, at }
+/// All conditions must hold; the first that does not jumps to the last instruction, which drops.
+fn assemble(conditions: &[Condition]) -> Vec<Instruction> {
+    const LOAD: u32 = libc::BPF_LD | libc::BPF_ABS;
+    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let last = conditions.iter().map(|condition| 1 + condition.values.len()).sum::<usize>() + 1;
+    let mut program = Vec::with_capacity(last + 1);
+    for condition in conditions {
+        program.push(Instruction { code: (LOAD | condition.width) as u16, jt: 0, jf: 0, k: condition.at });
+        for (position, value) in condition.values.iter().enumerate() {
+            let further = condition.values.len() - 1 - position;
+            let jf = if further == 0 { last - program.len() - 1 } else { 0 };
+            program.push(Instruction { code: EQUAL, jt: further as u8, jf: jf as u8, k: *value });
+        }
+    }
+    program.push(Instruction { code: RETURN, jt: 0, jf: 0, k: TAKEN_LEN });
+    program.push(Instruction { code: RETURN, jt: 0, jf: 0, k: 0 });
+    program
 }
 
-const fn load_half(at: u32) -> Step {
-    Step::Load { code: libc::BPF_H, at }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use herald_wire::{EthernetHeader, Mac, ethernet, ndp::Solicitation};
+    use std::net::Ipv4Addr;
 
-const fn drop_if(value: u32) -> Step {
-    Step::Drop { when: Test::Is(value) }
-}
+    const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
-const fn drop_unless(value: u32) -> Step {
-    Step::Drop { when: Test::IsNot(value) }
-}
-
-const fn drop_unless_either(one: u32, other: u32) -> Step {
-    Step::Drop { when: Test::IsNeither(one, other) }
-}
-
-/// Turns steps into instructions whose drops jump to the end.
-fn link_drops(steps: &[Step]) -> Vec<SockFilter> {
-    let size = |step: &Step| if matches!(step, Step::Drop { when: Test::IsNeither(..) }) { 2 } else { 1 };
-    let total: usize = steps.iter().map(size).sum();
-    let mut program = Vec::with_capacity(total);
-    for step in steps {
-        // Distance from the instruction after this one to the last.
-        let to_end = |program: &Vec<SockFilter>| u8::try_from(total - 2 - program.len()).unwrap_or(u8::MAX);
-        let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-        let end = to_end(&program);
-        match *step {
-            Step::Load { code, at } => {
-                program.push(SockFilter::new((libc::BPF_LD | code | libc::BPF_ABS) as u16, 0, 0, at));
-            }
-            Step::Return(bytes) => program.push(SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, bytes)),
-            Step::Drop { when: Test::Is(value) } => program.push(SockFilter::new(equal, end, 0, value)),
-            Step::Drop { when: Test::IsNot(value) } => program.push(SockFilter::new(equal, 0, end, value)),
-            Step::Drop { when: Test::IsNeither(one, other) } => {
-                program.push(SockFilter::new(equal, 1, 0, one));
-                let end = to_end(&program);
-                program.push(SockFilter::new(equal, 0, end, other));
+    /// What the kernel does with the instructions used here.
+    fn passes(protocol: Protocol, frame: &[u8], packet_type: u8) -> bool {
+        let program = assemble(&conditions(protocol));
+        let (mut at, mut accumulator) = (0, 0);
+        loop {
+            let Instruction { code, jt, jf, k } = program[at];
+            let offset = k as usize;
+            at += 1;
+            match u32::from(code) {
+                0x30 if k == PACKET_TYPE => accumulator = u32::from(packet_type),
+                0x30 if offset < frame.len() => accumulator = u32::from(frame[offset]),
+                0x28 if offset + 1 < frame.len() => {
+                    accumulator = u32::from(u16::from_be_bytes([frame[offset], frame[offset + 1]]));
+                }
+                0x30 | 0x28 => return false,
+                0x15 => at += usize::from(if accumulator == k { jt } else { jf }),
+                0x06 => return k > 0,
+                other => panic!("unknown instruction {other:#x}"),
             }
         }
     }
-    program
+
+    #[test]
+    fn each_protocol_passes_its_own_frames_only() {
+        let ip = Ipv4Addr::new(192, 0, 2, 1);
+        let request = arp::gratuitous_request(CLIENT, ip).emit().to_vec();
+        let reply = arp::gratuitous_reply(CLIENT, ip).emit().to_vec();
+        let solicitation = Solicitation::probe(CLIENT, "fd56::1".parse().unwrap());
+        let advertisement = solicitation.answer(CLIENT, CLIENT).emit();
+        let header = EthernetHeader { destination: hello::GROUP, source: CLIENT };
+        let hello = ethernet::frame(header, hello::ETHERTYPE, b"x");
+        let mut rarp = request.clone();
+        rarp[21] = 3;
+        let mut echo = solicitation.emit();
+        echo[54] = 128;
+        let mut udp = solicitation.emit();
+        udp[20] = 17;
+        let all = [request, reply, solicitation.emit(), advertisement, hello, rarp, echo, udp, vec![0; 13]];
+        let passing = |protocol: Protocol| -> Vec<usize> {
+            (0..all.len()).filter(|index| passes(protocol, &all[*index], 1)).collect()
+        };
+        assert_eq!(passing(Protocol::Arp), [0, 1]);
+        assert_eq!(passing(Protocol::NeighborDiscovery), [2, 3]);
+        assert_eq!(passing(Protocol::Hello), [4]);
+    }
+
+    #[test]
+    fn only_what_is_for_this_station_passes() {
+        let frame = arp::gratuitous_request(CLIENT, Ipv4Addr::LOCALHOST).emit();
+        // PACKET_HOST, _BROADCAST, _MULTICAST pass; _OTHERHOST and _OUTGOING do not.
+        let passing: Vec<u8> = (0..5).filter(|kind| passes(Protocol::Arp, &frame, *kind)).collect();
+        assert_eq!(passing, [0, 1, 2]);
+    }
 }

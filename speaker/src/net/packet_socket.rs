@@ -3,7 +3,7 @@
 //! The filter is what makes it cheap: an unfiltered socket costs a fifth of a core at 100,000 unrelated frames a second, a filtered one
 //! nothing that can be measured. Promiscuous mode is never used, so `CAP_NET_RAW` is enough.
 
-use super::{filter::filter, sys};
+use super::{filter, sys};
 use herald_core::time::Moment;
 use herald_wire::hello;
 use socket2::{Domain, Socket, Type};
@@ -16,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 /// Frames taken in one go before timers and other tasks get their turn.
 const BATCH: usize = 64;
 /// Bytes of the receive buffer: every frame that passes a filter is far smaller.
-const BUFFER_LEN: usize = super::filter::TAKEN_LEN as usize;
+const BUFFER_LEN: usize = filter::TAKEN_LEN as usize;
 
 /// What a socket is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,10 +78,9 @@ impl PacketSocket {
     fn try_open(index: u32, protocol: Protocol) -> io::Result<Self> {
         // Protocol 0: nothing is delivered before the filter is in place and the link is chosen.
         let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), None)?;
-        let (filter, ethertype) = filter(protocol);
-        socket.attach_filter(&filter)?;
+        socket.attach_filter(&filter::filter(protocol))?;
         // Bound to one EtherType, a socket is not shown what this node itself sends (only ETH_P_ALL sockets are).
-        sys::bind_packet(&socket, ethertype, index)?;
+        sys::bind_packet(&socket, filter::ethertype(protocol), index)?;
         if protocol == Protocol::Hello {
             sys::join_link_group(&socket, index, hello::GROUP)?;
         }
