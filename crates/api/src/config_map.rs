@@ -24,7 +24,7 @@ pub const DATA_KEY: &str = "config";
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse(text: &str) -> Result<ConfigFile, ConfigErrors> {
-    let raw = text::read(text).map_err(ConfigErrors::from)?;
+    let raw = text::read(text)?;
     let mut report = Report::default();
     let communities = bgp::communities(raw.bgp_communities.unwrap_or_default(), &mut report);
     let bfd_profiles = bgp::bfd_profiles(raw.bfd_profiles.unwrap_or_default(), &mut report);

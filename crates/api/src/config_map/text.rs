@@ -1,7 +1,7 @@
 //! From text to the raw document, and from the YAML reader's complaints to ours.
 
 use super::{
-    error::{ConfigError, Place, Problem},
+    error::{ConfigError, ConfigErrors, Place, Problem},
     raw::File,
 };
 use serde_saphyr::{DuplicateKeyPolicy, Error, MergeKeyPolicy, Options};
@@ -10,7 +10,7 @@ use serde_saphyr::{DuplicateKeyPolicy, Error, MergeKeyPolicy, Options};
 const OBJECT_KEYS: [&str; 5] = ["apiVersion", "kind", "metadata", "data", "spec"];
 
 /// Reads the text. Nothing, a comment or `null` is an empty file.
-pub(super) fn read(text: &str) -> Result<File, ConfigError> {
+pub(super) fn read(text: &str) -> Result<File, ConfigErrors> {
     let options: Options = serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::Error,
         merge_keys: MergeKeyPolicy::Merge,
@@ -20,7 +20,7 @@ pub(super) fn read(text: &str) -> Result<File, ConfigError> {
         Ok(file) => Ok(file.unwrap_or_default()),
         Err(error) => {
             let line = error.location().map(|location| location.line()).filter(|&line| line > 0);
-            Err(ConfigError { place: Place::Document, line, problem: problem(&error) })
+            Err(ConfigError { place: Place::Document, line, problem: problem(&error) }.into())
         }
     }
 }
