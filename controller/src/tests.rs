@@ -1,1 +1,18 @@
+//! The controller against an API server that fails on demand, in virtual time.
 
+use super::*;
+use herald_runtime::{client::Clients, log::LogFormat};
+use herald_testkit::fake_api::{FakeApi, Id, Wire};
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use tokio::task::JoinHandle;
+
+mod cluster;
+mod faults;
+mod replicas;
+mod settings;
+
+use cluster::{Cluster, Replica};

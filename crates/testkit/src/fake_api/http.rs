@@ -270,9 +270,6 @@ fn read(api: &FakeApi, target: &Target, query: &BTreeMap<String, String>) -> Ans
 /// Streams what happens after the given version until the wire breaks.
 fn watch_stream(api: FakeApi, wire: &Wire, target: &Target, query: &BTreeMap<String, String>) -> Answer {
     let from = query.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
-    if api.store().since(from).is_none() {
-        return status(410, "Expired", "too old resource version");
-    }
     let wake = api.store().wake.subscribe();
     let follow = Follow {
         api,
@@ -319,6 +316,7 @@ impl Follow {
             self.wake.mark_unchanged();
             let entries = self.api.store().since(self.from);
             let Some(entries) = entries else {
+                // As a real one: an event in the stream, not a status of the answer.
                 self.ended = true;
                 return Some(vec![line("ERROR", &status_value(410, "Expired", "too old resource version"))]);
             };

@@ -1,0 +1,134 @@
+//! Configuration, standby, the hello key, and what an operator sees.
+
+use super::{cluster::pool, *};
+
+fn metallb_pod(phase: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "labels": { "app": "metallb" } },
+        "spec": { "containers": [] }, "status": { "phase": phase },
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_configuration_leaves_the_last_good_one_in_force_and_is_told_once() {
+    let cluster = Cluster::with_pool("192.168.56.11-192.168.56.12");
+    let replica = Replica::start(&cluster, "a").await;
+    cluster.service("one");
+    cluster.pass(1).await;
+    cluster.configure("address-pools: 17");
+    cluster.service("two");
+    cluster.pass(1).await;
+    assert_eq!(cluster.addresses("two"), ["192.168.56.12"]);
+    replica.wire.expire_watches();
+    cluster.pass(10).await;
+    let events = cluster.events("config");
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert_eq!(events[0].0, "InvalidConfiguration");
+    let metrics = Replica::get(replica.metrics, "/metrics").await;
+    for line in ["metallb_k8s_client_config_loaded_bool 1", "metallb_k8s_client_config_stale_bool 1"] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+    let ready = Replica::get(replica.health, "/readyz").await;
+    assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+    assert!(ready.contains("[!] configuration: invalid, the last good one stays in force"), "{ready}");
+
+    cluster.configure(&pool("pool", "192.168.56.11-192.168.56.13"));
+    cluster.service("three");
+    cluster.pass(1).await;
+    assert_eq!(cluster.assigned(), 3);
+    assert!(Replica::get(replica.metrics, "/metrics").await.contains("metallb_k8s_client_config_stale_bool 0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_configuration_stays_in_force() {
+    let cluster = Cluster::with_pool("192.168.56.11-192.168.56.12");
+    let replica = Replica::start(&cluster, "a").await;
+    cluster.service("one");
+    cluster.pass(1).await;
+    cluster.api.delete(&Id::new("configmaps", "ns", "config"));
+    cluster.service("two");
+    cluster.pass(1).await;
+    assert_eq!(cluster.assigned(), 2);
+    let ready = Replica::get(replica.health, "/readyz").await;
+    assert!(ready.contains("[!] configuration: the ConfigMap does not exist: the last good one stays"), "{ready}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_metallb_runs_nothing_is_written_and_then_all_is() {
+    let cluster = Cluster::with_pool("192.168.56.11-192.168.56.12");
+    let pod = Id::new("pods", "metallb-system", "speaker");
+    cluster.api.put(&pod, metallb_pod("Running"));
+    let replica = Replica::start(&cluster, "a").await;
+    cluster.service("one");
+    cluster.configure("address-pools: 17");
+    cluster.pass(10).await;
+    let seen = replica.wire.seen();
+    let written: Vec<_> = seen.iter().filter(|it| it.method != "GET" && !it.path.contains("/leases")).collect();
+    assert!(written.is_empty(), "{written:?}");
+    let ready = Replica::get(replica.health, "/readyz").await;
+    assert!(ready.contains("standing by, nothing is written: MetalLB runs (metallb-system/speaker)"), "{ready}");
+
+    cluster.configure(&pool("pool", "192.168.56.11-192.168.56.12"));
+    cluster.api.put(&pod, metallb_pod("Succeeded"));
+    cluster.pass(1).await;
+    assert_eq!(cluster.assigned(), 1);
+    cluster.api.put(&pod, metallb_pod("Running"));
+    cluster.pass(1).await;
+    cluster.service("two");
+    cluster.pass(5).await;
+    assert_eq!(cluster.assigned(), 1, "standing by again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_hello_key_is_created_once_and_never_overwritten() {
+    let cluster = Cluster::with_pool("192.168.56.11-192.168.56.12");
+    let key = Id::new("secrets", "ns", "herald-hello-key");
+    let replica = Replica::start(&cluster, "a").await;
+    cluster.pass(1).await;
+    let first = cluster.api.get(&key).unwrap();
+    // 32 bytes are 44 characters of base64.
+    assert_eq!(first["data"]["key"].as_str().unwrap().len(), 44);
+    assert_ne!(first["data"]["key"], format!("{}=", "A".repeat(43)));
+    replica.stop().await;
+    let _replica = Replica::start(&cluster, "b").await;
+    cluster.pass(5).await;
+    assert_eq!(cluster.api.get(&key).unwrap(), first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_services_of_our_class_are_touched() {
+    let cluster = Cluster::with_pool("192.168.56.11-192.168.56.20");
+    cluster.service("none");
+    cluster.service_with("ours", json!({ "loadBalancerClass": "example.org/herald" }));
+    cluster.service_with("theirs", json!({ "loadBalancerClass": "example.org/other" }));
+    let _replica =
+        Replica::start_with(&cluster, "a", |config| config.lb_class = Some("example.org/herald".to_owned())).await;
+    cluster.pass(2).await;
+    assert_eq!(cluster.addresses("ours"), ["192.168.56.11"]);
+    assert_eq!(cluster.assigned(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_state_is_told() {
+    let cluster = Cluster::with_pool("192.168.56.11-192.168.56.11");
+    let replica = Replica::start(&cluster, "a").await;
+    cluster.service("one");
+    cluster.service("two");
+    cluster.pass(2).await;
+    let answer = Replica::get(replica.metrics, "/debug/state").await;
+    let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(body["leader"]["holder"], "a");
+    let decisions = &body["plan"]["decisions"];
+    assert_eq!(decisions["default/one"]["outcome"]["Assigned"]["addresses"], json!(["192.168.56.11"]));
+    assert!(decisions["default/two"]["outcome"]["Waiting"].is_object(), "{decisions}");
+    assert_eq!(body["pending"], json!({}));
+    let metrics = Replica::get(replica.metrics, "/metrics").await;
+    for line in [
+        r#"metallb_allocator_addresses_total{pool="pool"} 1"#,
+        r#"metallb_allocator_addresses_in_use_total{pool="pool"} 1"#,
+        r#"herald_controller_services{state="waiting"} 1"#,
+        "herald_controller_leader 1",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+}
