@@ -189,3 +189,6 @@ impl Serialize for IpRange {
         serializer.collect_str(self)
     }
 }
+
+#[cfg(test)]
+mod tests;

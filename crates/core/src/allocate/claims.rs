@@ -162,3 +162,38 @@ fn port_taken(port: &Port) -> Unshareable {
 fn other<'k>(holders: &BTreeSet<&'k ServiceKey>, service: &ServiceKey) -> Option<&'k ServiceKey> {
     holders.iter().copied().find(|&holder| holder != service)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{allocate::tests::service, net::from_number};
+    use proptest::prelude::*;
+
+    proptest! {
+        /// The walk finds what counting one by one finds, also at the end of the address space.
+        #[test]
+        fn the_gap_is_the_lowest_free_number(
+            taken in proptest::collection::btree_set(0u128..24, 0..24),
+            from in 0u128..24,
+            length in 0u128..25,
+            skipped in 0u128..24,
+            at_the_end in any::<bool>(),
+        ) {
+            let (family, base) = if at_the_end { (Family::V6, u128::MAX - 47) } else { (Family::V4, 0) };
+            let holder = service("holder");
+            let mut space = Space::default();
+            for number in &taken {
+                space.claim(from_number(family, base + number).unwrap(), &holder);
+            }
+            let last = from + length;
+            let found = space.gap(family, base + from, base + last, |number| number == base + skipped);
+            let expected = (from..=last).find(|number| !taken.contains(number) && *number != skipped);
+            prop_assert_eq!(found, expected.map(|number| base + number));
+        }
+    }
+
+    #[test]
+    fn nothing_is_free_in_an_empty_stretch() {
+        assert_eq!(Space::default().gap(Family::V4, 5, 4, |_| false), None);
+    }
+}

@@ -6,11 +6,12 @@ use super::{
     space::{Named, Pools},
 };
 use crate::{
+    PoolName,
     config::Config,
     net::Family,
     service::{FamilyPolicy, Request, Service},
 };
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{borrow::Cow, collections::BTreeSet, net::IpAddr};
 
 /// What a Service can do with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,18 +60,61 @@ fn full(pool: Named<'_>, addresses: Vec<IpAddr>) -> Grant {
     Grant { assignment: Assignment { pool: pool.name.clone(), addresses }, note: None }
 }
 
+/// The ladder's lower rungs: the pools that may serve a request, best first.
+#[derive(Debug)]
+pub(super) struct Ladder<'a> {
+    config: &'a Config,
+    auto: Vec<Named<'a>>,
+}
+
+impl<'a> Ladder<'a> {
+    /// Pools with auto-assign in order of their names. Pools pinned to namespaces and services, by priority, will come before them.
+    pub(super) fn new(config: &'a Config) -> Self {
+        let auto = config.pools.iter().filter(|(_, pool)| pool.auto_assign);
+        Self { config, auto: auto.map(|(name, pool)| Named { name, pool }).collect() }
+    }
+
+    /// The configured pool of that name.
+    fn named(&self, name: &PoolName) -> Result<Named<'a>, Refusal> {
+        let found = self.config.pools.get_key_value(name).map(|(name, pool)| Named { name, pool });
+        found.ok_or_else(|| Refusal::UnknownPool(name.clone()))
+    }
+
+    /// The named pool alone, auto-assign or not; or those that need not be named.
+    fn candidates(&self, request: &Request) -> Result<Cow<'_, [Named<'a>]>, Refusal> {
+        match &request.pool {
+            Some(wanted) => Ok(Cow::Owned(vec![self.named(wanted)?])),
+            None => Ok(Cow::Borrowed(&self.auto)),
+        }
+    }
+}
+
+/// The candidates without those leading ones that have nothing for the Service.
+fn open<'c, 'a>(
+    pools: &mut Pools<'a>,
+    candidates: &'c [Named<'a>],
+    families: &[Family],
+    service: &Service,
+) -> &'c [Named<'a>] {
+    if service.sharing_key.is_some() {
+        return candidates;
+    }
+    let exhausted = families.iter().map(|&family| pools.exhausted(candidates, family)).max().unwrap_or(0);
+    candidates.get(exhausted..).unwrap_or_default()
+}
+
 /// What the Service gets by its request, beside everybody who has something.
 pub(super) fn grant<'a>(
-    config: &'a Config,
+    ladder: &Ladder<'a>,
     pools: &mut Pools<'a>,
     service: &'a Service,
     need: Need,
 ) -> Result<Grant, Refusal> {
     let request = service.request.as_ref().map_err(|why| Refusal::InvalidRequest(why.clone()))?;
     if !request.addresses.is_empty() {
-        return explicit(config, pools, service, request);
+        return explicit(ladder, pools, service, request);
     }
-    let candidates = candidates(config, request)?;
+    let candidates = ladder.candidates(request)?;
     in_order(pools, &candidates, service, need).ok_or_else(|| match request.pool {
         Some(_) => why_not(pools, &candidates, service, need),
         None => Refusal::NoFreeAddress { families: need.text() },
@@ -78,35 +122,22 @@ pub(super) fn grant<'a>(
 }
 
 /// Addresses of both families from one pool, for a Service that has a single address now.
-pub(super) fn grant_both<'a>(config: &'a Config, pools: &mut Pools<'a>, service: &'a Service) -> Option<Grant> {
+pub(super) fn grant_both<'a>(ladder: &Ladder<'a>, pools: &mut Pools<'a>, service: &'a Service) -> Option<Grant> {
     let request = service.request.as_ref().ok().filter(|request| request.addresses.is_empty())?;
-    let candidates = candidates(config, request).ok()?;
+    let candidates = ladder.candidates(request).ok()?;
     both(pools, &candidates, service)
-}
-
-/// The pools that may serve the request, best first: the ladder's lower rungs. Pools pinned to namespaces and services by priority will
-/// come between the named pool and the rest.
-fn candidates<'a>(config: &'a Config, request: &Request) -> Result<Vec<Named<'a>>, Refusal> {
-    let named = |(name, pool)| Named { name, pool };
-    match &request.pool {
-        Some(wanted) => match config.pools.get_key_value(wanted) {
-            Some(entry) => Ok(vec![named(entry)]),
-            None => Err(Refusal::UnknownPool(wanted.clone())),
-        },
-        None => Ok(config.pools.iter().filter(|(_, pool)| pool.auto_assign).map(named).collect()),
-    }
 }
 
 fn in_order<'a>(pools: &mut Pools<'a>, candidates: &[Named<'a>], service: &'a Service, need: Need) -> Option<Grant> {
     match need {
         Need::One(family) => {
-            candidates.iter().find_map(|&pool| Some(full(pool, vec![pools.lowest(pool, family, service)?])))
+            let (pool, address) = first(pools, candidates, family, service)?;
+            Some(full(pool, vec![address]))
         }
         Need::Both => both(pools, candidates, service),
         Need::PreferBoth(primary) => both(pools, candidates, service).or_else(|| {
             [primary, primary.other()].into_iter().find_map(|family| {
-                let (pool, address) =
-                    candidates.iter().find_map(|&pool| Some((pool, pools.lowest(pool, family, service)?)))?;
+                let (pool, address) = first(pools, candidates, family, service)?;
                 let note = Note::SingleFamily(lacking(pools, pool, family.other(), service)?);
                 Some(Grant { note: Some(note), ..full(pool, vec![address]) })
             })
@@ -114,9 +145,21 @@ fn in_order<'a>(pools: &mut Pools<'a>, candidates: &[Named<'a>], service: &'a Se
     }
 }
 
+/// The first pool with an address of that family for the Service.
+fn first<'a>(
+    pools: &mut Pools<'a>,
+    candidates: &[Named<'a>],
+    family: Family,
+    service: &'a Service,
+) -> Option<(Named<'a>, IpAddr)> {
+    open(pools, candidates, &[family], service)
+        .iter()
+        .find_map(|&pool| Some((pool, pools.lowest(pool, family, service)?)))
+}
+
 /// Both from the same pool, v4 first: a pair is never assembled from two pools (as MetalLB).
 fn both<'a>(pools: &mut Pools<'a>, candidates: &[Named<'a>], service: &'a Service) -> Option<Grant> {
-    candidates.iter().find_map(|&pool| {
+    open(pools, candidates, &Family::BOTH, service).iter().find_map(|&pool| {
         let v4 = pools.lowest(pool, Family::V4, service)?;
         let v6 = pools.lowest(pool, Family::V6, service)?;
         Some(full(pool, vec![v4, v6]))
@@ -148,16 +191,13 @@ fn why_not<'a>(pools: &mut Pools<'a>, candidates: &[Named<'a>], service: &'a Ser
 
 /// Adds an address of the missing family from the pool where the Service has one already; the one it has stays first.
 pub(super) fn extend<'a>(
-    config: &'a Config,
+    ladder: &Ladder<'a>,
     pools: &mut Pools<'a>,
     service: &'a Service,
     current: &Assignment,
 ) -> Result<Assignment, Refusal> {
     let missing = current.addresses.first().map_or(service.primary_family, |&address| Family::of(address).other());
-    let Some((name, pool)) = config.pools.get_key_value(&current.pool) else {
-        return Err(Refusal::UnknownPool(current.pool.clone()));
-    };
-    let named = Named { name, pool };
+    let named = ladder.named(&current.pool)?;
     if let Some(why) = lacking(pools, named, missing, service) {
         return Err(why);
     }
@@ -167,14 +207,17 @@ pub(super) fn extend<'a>(
 }
 
 /// Exactly the requested addresses. Pools without auto-assign serve, too.
-fn explicit<'a>(config: &'a Config, pools: &Pools<'a>, service: &Service, request: &Request) -> Result<Grant, Refusal> {
+fn explicit<'a>(
+    ladder: &Ladder<'a>,
+    pools: &Pools<'a>,
+    service: &Service,
+    request: &Request,
+) -> Result<Grant, Refusal> {
     let families: BTreeSet<Family> = request.addresses.iter().copied().map(Family::of).collect();
     if families != service.cluster_families {
         return Err(Refusal::FamilyMismatch { addresses: list(&families), service: list(&service.cluster_families) });
     }
-    if let Some(wanted) = request.pool.as_ref().filter(|wanted| !config.pools.contains_key(wanted)) {
-        return Err(Refusal::UnknownPool(wanted.clone()));
-    }
+    request.pool.as_ref().map(|wanted| ladder.named(wanted)).transpose()?;
     let pool = common_pool(pools, &request.addresses)?;
     if let Some(wanted) = request.pool.as_ref().filter(|&wanted| wanted != pool.name) {
         // Not empty: an empty list has no common pool.

@@ -3,7 +3,7 @@
 use super::{
     Assignment, Decision, Note, Outcome, Plan, Refusal,
     claims::Space,
-    grant::{Grant, Need, extend, grant, grant_both},
+    grant::{Grant, Ladder, Need, extend, grant, grant_both},
     holders::{Hold, hold, satisfies},
     space::Pools,
 };
@@ -21,7 +21,13 @@ use std::collections::BTreeMap;
 /// that may not share it. What a mover leaves is free in the next plan, after its write was observed.
 #[must_use]
 pub fn plan(config: &Config, services: &Services) -> Plan {
-    let mut planner = Planner { config, pools: Pools::new(config), kept: Space::default(), decisions: BTreeMap::new() };
+    let mut planner = Planner {
+        no_pools: config.pools.is_empty(),
+        ladder: Ladder::new(config),
+        pools: Pools::new(config),
+        kept: Space::default(),
+        decisions: BTreeMap::new(),
+    };
     for service in services.values() {
         for &address in &service.ingress {
             planner.pools.claim(address, service);
@@ -59,7 +65,8 @@ pub fn plan(config: &Config, services: &Services) -> Plan {
 
 #[derive(Debug)]
 struct Planner<'a> {
-    config: &'a Config,
+    no_pools: bool,
+    ladder: Ladder<'a>,
     pools: Pools<'a>,
     /// What holders keep, so far.
     kept: Space<'a>,
@@ -75,7 +82,7 @@ impl<'a> Planner<'a> {
             (false, Some(why), _) => Decision { outcome: Outcome::NotWanted, notes: vec![Note::Kept(why)] },
             (true, Some(why), _) => waiting(why),
             (true, None, Err(why)) => loses(service, why.clone(), why),
-            (true, None, Ok(_)) if self.config.pools.is_empty() => {
+            (true, None, Ok(_)) if self.no_pools => {
                 let lost = service.ingress.first().map_or(Refusal::NoPools, |&address| Refusal::NotInAnyPool(address));
                 loses(service, Refusal::NoPools, lost)
             }
@@ -111,7 +118,7 @@ impl<'a> Planner<'a> {
     }
 
     fn newcomer(&mut self, service: &'a Service, need: Need) -> Decision {
-        match grant(self.config, &mut self.pools, service, need) {
+        match grant(&self.ladder, &mut self.pools, service, need) {
             Ok(granted) => {
                 Decision { outcome: Outcome::Assigned(granted.assignment), notes: granted.note.into_iter().collect() }
             }
@@ -131,7 +138,7 @@ impl<'a> Planner<'a> {
     fn whole(&mut self, service: &'a Service, need: Need, current: Assignment) -> Decision {
         let satisfied = service.request.as_ref().is_ok_and(|request| satisfies(&current, request));
         if !satisfied {
-            return match grant(self.config, &mut self.pools, service, need) {
+            return match grant(&self.ladder, &mut self.pools, service, need) {
                 Ok(granted) => Decision {
                     outcome: Outcome::Assigned(granted.assignment),
                     notes: granted.note.into_iter().collect(),
@@ -149,12 +156,12 @@ impl<'a> Planner<'a> {
     fn second(&mut self, service: &'a Service, current: Assignment) -> Decision {
         // Named addresses are all or nothing: one name for two families is refused elsewhere, never completed.
         if service.request.as_ref().is_ok_and(|request| !request.addresses.is_empty()) {
-            return match grant(self.config, &mut self.pools, service, Need::Both) {
+            return match grant(&self.ladder, &mut self.pools, service, Need::Both) {
                 Ok(granted) => Decision { outcome: Outcome::Assigned(granted.assignment), notes: Vec::new() },
                 Err(why) => assigned(current, Note::Kept(why)),
             };
         }
-        match extend(self.config, &mut self.pools, service, &current) {
+        match extend(&self.ladder, &mut self.pools, service, &current) {
             Ok(extended) => Decision { outcome: Outcome::Assigned(extended), notes: Vec::new() },
             Err(why) => assigned(current, Note::SingleFamily(why)),
         }
@@ -165,11 +172,11 @@ impl<'a> Planner<'a> {
         let free_choice =
             service.request.as_ref().is_ok_and(|request| request.addresses.is_empty() && satisfies(&current, request));
         let completed = if free_choice {
-            extend(self.config, &mut self.pools, service, &current)
+            extend(&self.ladder, &mut self.pools, service, &current)
                 .map(|assignment| Grant { assignment, note: None })
-                .or_else(|why| grant_both(self.config, &mut self.pools, service).ok_or(why))
+                .or_else(|why| grant_both(&self.ladder, &mut self.pools, service).ok_or(why))
         } else {
-            grant(self.config, &mut self.pools, service, need)
+            grant(&self.ladder, &mut self.pools, service, need)
         };
         match (completed, need) {
             (Ok(granted), _) => {
@@ -187,7 +194,7 @@ impl<'a> Planner<'a> {
 
     /// Nothing of it is permitted any more: something else in the same write, or nothing.
     fn moves(&mut self, service: &'a Service, need: Need, lost: Refusal) -> Decision {
-        match grant(self.config, &mut self.pools, service, need) {
+        match grant(&self.ladder, &mut self.pools, service, need) {
             Ok(granted) => Decision {
                 outcome: Outcome::Assigned(granted.assignment),
                 notes: std::iter::once(Note::Lost(lost)).chain(granted.note).collect(),

@@ -48,6 +48,8 @@ pub(super) struct Pools<'a> {
     claimed: Space<'a>,
     /// Nothing is free before this place; `None` when nothing is free at all.
     free: BTreeMap<(&'a PoolName, Family), Option<Position>>,
+    /// How many pools have nothing free, from this one on in the order in which they are tried.
+    exhausted: BTreeMap<(&'a PoolName, Family), usize>,
     /// Addresses on which a Service with that sharing key stands.
     keyed: BTreeMap<(&'a PoolName, Family, &'a str), BTreeSet<Position>>,
     /// Nothing can be shared on these terms before this place.
@@ -66,6 +68,7 @@ impl<'a> Pools<'a> {
             ranges,
             claimed: Space::default(),
             free: BTreeMap::new(),
+            exhausted: BTreeMap::new(),
             keyed: BTreeMap::new(),
             refused: BTreeMap::new(),
         }
@@ -95,6 +98,17 @@ impl<'a> Pools<'a> {
     /// What everybody claims.
     pub(super) const fn claimed(&self) -> &Space<'a> {
         &self.claimed
+    }
+
+    /// How many of the leading candidates have nothing free of that family: nobody without a sharing key need look at them again.
+    pub(super) fn exhausted(&mut self, candidates: &[Named<'a>], family: Family) -> usize {
+        let Some(first) = candidates.first() else { return 0 };
+        let mut count = self.exhausted.get(&(first.name, family)).copied().unwrap_or(0);
+        while candidates.get(count).is_some_and(|&pool| self.lowest_free(pool, family).is_none()) {
+            count += 1;
+        }
+        self.exhausted.insert((first.name, family), count);
+        count
     }
 
     /// The lowest address of that family that the Service may have in the pool, free or shared, whichever comes first (as MetalLB: a lower
