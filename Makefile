@@ -109,7 +109,8 @@ fuzz: ## Parsers and codecs (nightly Rust and cargo-fuzz; FUZZ_SECONDS=60 each)
 	  echo "needs nightly Rust and cargo-fuzz: rustup toolchain install nightly && cargo install cargo-fuzz" >&2; exit 1; }
 	@for target in $$($(CARGO) +nightly fuzz list); do \
 	  printf '\n== fuzz %s\n' "$$target"; \
-	  $(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS); \
+	  mkdir -p "fuzz/corpus/$$target"; \
+	  $(CARGO) +nightly fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- -max_total_time=$(FUZZ_SECONDS); \
 	done
 
 # ---- a real cluster on this machine
