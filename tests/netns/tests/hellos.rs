@@ -1,4 +1,5 @@
 //! Hellos as frames and as datagrams between hosts.
+#![expect(clippy::unwrap_used, reason = "helpers of tests; clippy exempts only the test functions themselves")]
 
 use herald_core::LinkName;
 use herald_netns::{Background, Host, Net, PATIENCE, eventually};

@@ -1,4 +1,5 @@
 //! Neighbour discovery with the kernel and ndisc6 as the other side.
+#![expect(clippy::unwrap_used, reason = "helpers of tests; clippy exempts only the test functions themselves")]
 
 mod common;
 

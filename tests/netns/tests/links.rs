@@ -1,4 +1,9 @@
 //! The links watch against the kernel's netlink.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests; clippy exempts only the test functions themselves"
+)]
 
 use herald_core::LinkName;
 use herald_netns::{Host, Net, PATIENCE};
