@@ -373,6 +373,19 @@ fn mistakes_in_profiles_and_communities() {
     );
 }
 
+#[test]
+fn the_fuzzers_seeds() {
+    for (text, pools) in [
+        (include_str!("../../../../fuzz/seeds/config_map/classic.yaml"), Some(1)),
+        (include_str!("../../../../fuzz/seeds/config_map/full.yaml"), Some(1)),
+        // A merged mapping (YAML 1.1 `<<`) whose own keys win.
+        (include_str!("../../../../fuzz/seeds/config_map/anchors.yaml"), Some(2)),
+        (include_str!("../../../../fuzz/seeds/config_map/wrong.yaml"), None),
+    ] {
+        assert_eq!(parse(text).ok().map(|file| file.config.pools.len()), pools, "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn arbitrary_text_never_panics(text in any::<String>()) {
