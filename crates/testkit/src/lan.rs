@@ -131,7 +131,7 @@ impl Lan {
         let host = self.host(node);
         let me = Identity { cluster: CLUSTER, node: node.into(), incarnation: now.as_micros() };
         let mut speaker = Speaker::new(me, timing);
-        for input in [Input::Key(true), Input::Links(host.links.clone()), Input::Snapshot(snapshot)] {
+        for input in [Input::Links(host.links.clone()), Input::Key(true), Input::Snapshot(snapshot)] {
             speaker.handle(input, now);
         }
         host.speaker = Some(speaker);

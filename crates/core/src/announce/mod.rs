@@ -119,5 +119,7 @@ fn jittered((link, address): &Place) -> Duration {
         .bytes()
         .chain(crate::net::to_number(*address).to_be_bytes())
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    REFRESH - REFRESH / 10 * u32::try_from(hash >> 56).unwrap_or(0) / 256
+    // The last octet reaches only the low bits: spread them before the high ones are used.
+    let spread = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
+    REFRESH - REFRESH / 10 * u32::try_from(spread).unwrap_or(0) / 256
 }

@@ -1,1 +1,86 @@
 use super::*;
+
+fn place(last: u8) -> Place {
+    ("eth0".into(), IpAddr::from([192, 0, 2, last]))
+}
+
+fn start() -> Moment {
+    Moment::from_micros(1_000_000_000)
+}
+
+/// Everything said in so long, as offsets from the start.
+fn said(announcer: &mut Announcer, how_long: Duration) -> Vec<(Duration, Place)> {
+    let mut said = Vec::new();
+    while let Some(next) = announcer.next_deadline().filter(|next| *next <= start() + how_long) {
+        let due = announcer.due(next);
+        assert!(!due.is_empty(), "woken for nothing");
+        said.extend(due.into_iter().map(|place| (next.since(start()), place)));
+    }
+    said
+}
+
+#[test]
+fn a_new_address_gets_its_burst_and_then_a_refresh_a_minute() {
+    let mut announcer = Announcer::default();
+    announcer.set(&BTreeSet::from([place(1)]), start());
+    let said: Vec<Duration> = said(&mut announcer, Duration::from_secs(190)).into_iter().map(|(at, _)| at).collect();
+    assert_eq!(said[..BURST.len()], BURST);
+    let refreshes = &said[BURST.len()..];
+    assert_eq!(refreshes.len(), 3, "{refreshes:?}");
+    for pair in said[BURST.len() - 1..].windows(2) {
+        assert!(pair[1] - pair[0] <= REFRESH && pair[1] - pair[0] > REFRESH * 9 / 10, "{pair:?}");
+    }
+}
+
+#[test]
+fn repeating_the_same_set_says_nothing_again() {
+    let mut announcer = Announcer::default();
+    let owned = BTreeSet::from([place(1)]);
+    announcer.set(&owned, start());
+    assert_eq!(announcer.due(start()).len(), 1);
+    announcer.set(&owned, start() + Duration::from_millis(10));
+    assert!(announcer.due(start() + Duration::from_millis(10)).is_empty());
+}
+
+#[test]
+fn what_is_given_up_is_not_said_any_more() {
+    let mut announcer = Announcer::default();
+    announcer.set(&BTreeSet::from([place(1), place(2)]), start());
+    announcer.set(&BTreeSet::from([place(2)]), start());
+    assert!(said(&mut announcer, Duration::from_secs(70)).iter().all(|(_, p)| *p == place(2)));
+    announcer.set(&BTreeSet::new(), start());
+    assert_eq!(announcer.next_deadline(), None);
+}
+
+#[test]
+fn after_a_pause_what_was_missed_is_said_once() {
+    let mut announcer = Announcer::default();
+    announcer.set(&BTreeSet::from([place(1)]), start());
+    assert_eq!(announcer.due(start() + Duration::from_secs(3600)), [place(1)]);
+    assert!(announcer.next_deadline().unwrap() > start() + Duration::from_secs(3600));
+}
+
+#[test]
+fn a_link_that_changed_says_its_addresses_again_and_only_those() {
+    let mut announcer = Announcer::default();
+    let other: Place = ("eth1".into(), IpAddr::from([192, 0, 2, 1]));
+    announcer.set(&BTreeSet::from([place(1), other.clone()]), start());
+    let later = start() + Duration::from_secs(10);
+    announcer.due(later);
+    announcer.again(&"eth0".into(), later);
+    assert_eq!(announcer.due(later), [place(1)]);
+}
+
+#[test]
+fn a_thousand_addresses_are_not_refreshed_in_one_moment() {
+    let mut announcer = Announcer::default();
+    let owned: BTreeSet<Place> =
+        (0..1000_u16).map(|n| ("eth0".into(), IpAddr::from([10, 0, n.to_be_bytes()[0], n.to_be_bytes()[1]]))).collect();
+    announcer.set(&owned, start());
+    let moments: BTreeSet<Duration> = said(&mut announcer, Duration::from_secs(65))
+        .into_iter()
+        .map(|(at, _)| at)
+        .filter(|at| *at > Duration::from_secs(10))
+        .collect();
+    assert!(moments.len() > 50, "{} moments", moments.len());
+}

@@ -1,1 +1,265 @@
 use super::*;
+use herald_wire::hello::peer_hash;
+
+const CLUSTER: ClusterId = ClusterId([7; 16]);
+const MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
+
+fn start() -> Moment {
+    Moment::from_micros(1_000_000_000)
+}
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn membership() -> Membership {
+    let me = Identity { cluster: CLUSTER, node: "me".into(), incarnation: 1 };
+    let mut membership = Membership::new(me, Timing::default(), start());
+    membership.set_roster(roster(&[]));
+    membership
+}
+
+fn roster(expected: &[(&str, [u8; 4])]) -> Roster {
+    Roster {
+        nodes: ["me", "peer", "other"].map(NodeName::from).into(),
+        expected: expected.iter().map(|(node, ip)| ((*node).into(), IpAddr::from(*ip))).collect(),
+    }
+}
+
+fn hello(node: &str, sequence: u64) -> Hello {
+    Hello {
+        cluster: CLUSTER,
+        node: node.to_owned(),
+        incarnation: 5,
+        sequence,
+        interval_ms: 100,
+        flags: Flags { ready: true, ..Flags::default() },
+        link: 0,
+        links: vec![LinkInfo { mac: MAC, addresses: vec![] }],
+        heard: vec![peer_hash(CLUSTER, "me")],
+        stamp: Stamp::default(),
+    }
+}
+
+fn speaking() -> Speaking {
+    Speaking { ready: true, leaving: false, restarting: false, links: vec![], link: 0, stamp: Stamp::default() }
+}
+
+/// Wakes at every deadline up to the moment, as the driver does; gives back the frames.
+fn run(membership: &mut Membership, until: Moment) -> Vec<(Moment, Frame)> {
+    let (mut frames, mut sequence) = (Vec::new(), 0);
+    let mut now = membership.last_wake;
+    let mut turns = 0;
+    loop {
+        membership.wake(now);
+        frames.extend(membership.frames(&speaking(), &mut sequence, now).into_iter().map(|frame| (now, frame)));
+        let next = membership.next_deadline();
+        turns += 1;
+        assert!(turns < 10_000, "woken for ever at {now}");
+        if next > until {
+            return frames;
+        }
+        now = next.max(now);
+    }
+}
+
+#[test]
+fn a_peer_is_a_member_until_its_hold_time() {
+    let mut m = membership();
+    m.hear(&hello("peer", 1), MAC, start()).unwrap();
+    run(&mut m, start() + ms(399));
+    assert!(m.members().contains_key(&"peer".into()));
+    run(&mut m, start() + ms(500));
+    assert!(m.members().is_empty());
+    assert!(m.take_changes().contains(&Change::Left("peer".into(), Gone::Silent)));
+}
+
+#[test]
+fn the_hold_time_follows_the_senders_interval() {
+    let mut m = membership();
+    m.hear(&Hello { interval_ms: 1000, ..hello("peer", 1) }, MAC, start()).unwrap();
+    run(&mut m, start() + ms(3900));
+    assert!(m.members().contains_key(&"peer".into()));
+}
+
+#[test]
+fn a_name_that_is_no_node_is_no_member() {
+    let mut m = membership();
+    m.hear(&hello("stranger", 1), MAC, start()).unwrap();
+    assert!(m.members().is_empty());
+}
+
+#[test]
+fn repeated_and_reordered_hellos_say_nothing() {
+    let mut m = membership();
+    m.hear(&hello("peer", 5), MAC, start()).unwrap();
+    for old in [5, 4] {
+        assert_eq!(m.hear(&hello("peer", old), MAC, start()), Err(Ignored::NotNewer));
+    }
+    let previous = Hello { incarnation: 4, ..hello("peer", 99) };
+    assert_eq!(m.hear(&previous, MAC, start()), Err(Ignored::NotNewer), "the predecessor of a restarted speaker");
+}
+
+#[test]
+fn who_says_that_it_leaves_is_gone_at_once() {
+    let mut m = membership();
+    m.hear(&hello("peer", 1), MAC, start()).unwrap();
+    let leaving = Hello { flags: Flags { leaving: true, ..Flags::default() }, ..hello("peer", 2) };
+    m.hear(&leaving, MAC, start()).unwrap();
+    assert!(m.members().is_empty());
+    assert!(m.take_changes().contains(&Change::Left("peer".into(), Gone::Leaving)));
+}
+
+#[test]
+fn who_restarts_is_there_but_not_ready() {
+    let mut m = membership();
+    m.hear(&hello("peer", 1), MAC, start()).unwrap();
+    let restarting = Hello { flags: Flags { restarting: true, ..Flags::default() }, ..hello("peer", 2) };
+    m.hear(&restarting, MAC, start()).unwrap();
+    assert_eq!(m.members().get(&"peer".into()), Some(&Member { ready: false, presumed: false }));
+}
+
+#[test]
+fn listening_ends_and_not_before_the_roster_is_known() {
+    let me = Identity { cluster: CLUSTER, node: "me".into(), incarnation: 1 };
+    let mut m = Membership::new(me, Timing::default(), start());
+    run(&mut m, start() + ms(2000));
+    assert_eq!(m.standing(), Standing::Listening);
+    m.set_roster(roster(&[]));
+    run(&mut m, start() + ms(2200));
+    assert_eq!(m.standing(), Standing::Present);
+}
+
+#[test]
+fn readiness_is_said_at_once_and_hellos_come_every_interval() {
+    let mut m = membership();
+    let hellos: Vec<(Moment, Flags)> = run(&mut m, start() + ms(2000))
+        .into_iter()
+        .filter_map(|(at, frame)| match frame {
+            Frame::Hello(hello, _) => Some((at, hello.flags)),
+            Frame::Ask(_) => None,
+        })
+        .collect();
+    let ready = hellos.iter().position(|(_, flags)| flags.ready).unwrap();
+    assert!(ready > 0, "not ready while listening");
+    assert_eq!(hellos[ready].0, start() + Timing::default().listen(), "said when it became true");
+    for pair in hellos.windows(2) {
+        assert!(pair[1].0.since(pair[0].0) <= ms(100), "{pair:?}");
+    }
+    assert!((19..=24).contains(&hellos.len()), "{} hellos in two seconds", hellos.len());
+}
+
+#[test]
+fn a_late_wake_up_answers_nothing_until_it_has_listened() {
+    let mut m = membership();
+    run(&mut m, start() + ms(1000));
+    assert_eq!(m.standing(), Standing::Present);
+    let woken = m.last_wake + ms(5000);
+    m.wake(woken);
+    assert_eq!((m.standing(), m.good_until()), (Standing::Late, None));
+    run(&mut m, woken + ms(150));
+    assert_eq!(m.standing(), Standing::Present);
+}
+
+#[test]
+fn a_somewhat_late_wake_up_judges_nobody_before_reading() {
+    let mut m = membership();
+    run(&mut m, start() + ms(900));
+    m.hear(&hello("peer", 1), MAC, m.last_wake).unwrap();
+    let heard = m.last_wake;
+    run(&mut m, heard + ms(200));
+    // Not woken for a while: the hold time of the peer has passed meanwhile, but its hellos may wait in the socket.
+    let late = m.last_wake + ms(300);
+    m.wake(late);
+    assert!(m.members().contains_key(&"peer".into()));
+    m.hear(&hello("peer", 4), MAC, late).unwrap();
+    run(&mut m, late + ms(200));
+    assert!(m.members().contains_key(&"peer".into()));
+}
+
+#[test]
+fn a_silent_expected_peer_is_asked_and_presumed_while_it_answers() {
+    let mut m = membership();
+    m.set_roster(roster(&[("peer", [10, 0, 0, 2])]));
+    let mut sequence = 0;
+    let mut now = start();
+    let mut asks = 0;
+    while now < start() + ms(5000) {
+        m.wake(now);
+        for frame in m.frames(&speaking(), &mut sequence, now) {
+            match frame {
+                Frame::Ask(address) => {
+                    asks += 1;
+                    m.answered(address, now);
+                }
+                Frame::Hello(_, unicast) => {
+                    assert_eq!(unicast, [IpAddr::from([10, 0, 0, 2])], "and it gets hellos as unicast")
+                }
+            }
+        }
+        now = m.next_deadline();
+    }
+    assert_eq!(m.standing(), Standing::Present);
+    assert_eq!(m.members().get(&"peer".into()), Some(&Member { ready: true, presumed: true }));
+    assert!((5..=9).contains(&asks), "{asks} asks in five seconds");
+    // It stops answering.
+    run(&mut m, now + ms(3000));
+    assert!(m.members().is_empty());
+}
+
+#[test]
+fn who_was_heard_is_never_presumed() {
+    let mut m = membership();
+    m.set_roster(roster(&[("peer", [10, 0, 0, 2])]));
+    m.hear(&hello("peer", 1), MAC, start()).unwrap();
+    run(&mut m, start() + ms(3000));
+    m.answered(IpAddr::from([10, 0, 0, 2]), m.last_wake);
+    assert!(m.members().is_empty(), "its speaker is dead, though its node answers");
+}
+
+#[test]
+fn an_answer_that_was_not_asked_for_presumes_nobody() {
+    let mut m = membership();
+    m.set_roster(roster(&[("peer", [10, 0, 0, 2])]));
+    m.answered(IpAddr::from([10, 0, 0, 2]), start());
+    assert!(m.members().is_empty());
+}
+
+#[test]
+fn who_is_in_nobodys_heard_set_falls_silent() {
+    let mut m = membership();
+    run(&mut m, start() + ms(1000));
+    for turn in 0..8 {
+        let deaf = Hello { heard: vec![], ..hello("peer", 1 + turn) };
+        let now = m.last_wake;
+        m.hear(&deaf, MAC, now).unwrap();
+        run(&mut m, now + ms(100));
+    }
+    assert_eq!(m.standing(), Standing::Unheard);
+    m.hear(&hello("peer", 20), MAC, m.last_wake).unwrap();
+    let now = m.last_wake;
+    run(&mut m, now + ms(50));
+    assert_eq!(m.standing(), Standing::Listening, "heard again, it listens before it answers");
+}
+
+#[test]
+fn own_hellos_name_the_links_of_one_segment() {
+    let mut m = membership();
+    let own = Hello { incarnation: 1, link: 1, ..hello("me", 1) };
+    assert_eq!(m.hear(&own, MAC, start()), Err(Ignored::OwnFrame));
+    assert_eq!(m.twins().collect::<Vec<_>>(), [(1, MAC)]);
+    let namesake = Hello { incarnation: 9, ..own };
+    assert_eq!(m.hear(&namesake, MAC, start()), Err(Ignored::OwnName));
+    run(&mut m, start() + ms(600));
+    assert_eq!(m.twins().count(), 0);
+}
+
+#[test]
+fn a_crowded_link_stretches_the_interval() {
+    let mut m = membership();
+    for peer in 0..300 {
+        let hello = Hello { interval_ms: 10_000, ..hello(&format!("p{peer}"), 1) };
+        m.hear(&hello, MAC, start()).unwrap();
+    }
+    assert_eq!(m.effective_interval(), ms(301));
+}

@@ -1,1 +1,180 @@
 use super::*;
+use crate::{config::Pool, config::Protocol};
+use std::collections::BTreeSet;
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn order(nodes: &[&str], key: &str) -> Vec<String> {
+    let mut nodes: Vec<NodeName> = nodes.iter().map(|n| NodeName::from(*n)).collect();
+    nodes.sort_by_key(|node| rank(node, key));
+    nodes.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn rank_is_metallbs() {
+    // Vectors that agree with MetalLB's unit test (speaker/layer2_controller_test.go).
+    assert_eq!(
+        order(&["a", "b", "c"].map(|n| ["node-", n].concat()).each_ref().map(String::as_str), "10.0.0.1"),
+        ["node-b", "node-a", "node-c"]
+    );
+    assert_eq!(order(&["node-a", "node-b", "node-c"], "10.0.0.2"), ["node-b", "node-c", "node-a"]);
+    assert_eq!(order(&["iris1", "iris2"], "10.20.30.1")[0], "iris2");
+    assert_eq!(order(&["node1", "node2", "node3"], "192.168.1.240"), ["node3", "node1", "node2"]);
+    assert_eq!(order(&["node1", "node2", "node3"], "2001:db8::1"), ["node3", "node2", "node1"]);
+}
+
+/// Three nodes; a layer2 pool and a bgp pool.
+fn snapshot() -> Snapshot {
+    let pool = |range: &str, protocol| Pool {
+        protocol,
+        ranges: vec![range.parse().unwrap(), "fd00::/64".parse().unwrap()]
+            [..if protocol == Protocol::Layer2 { 2 } else { 1 }]
+            .to_vec(),
+        auto_assign: true,
+        avoid_buggy_ips: false,
+    };
+    let node =
+        |name: &str| Node { name: name.into(), excluded: false, network_unavailable: false, internal_ips: vec![] };
+    Snapshot {
+        config: Config {
+            pools: BTreeMap::from([
+                ("lan".into(), pool("192.0.2.0/24", Protocol::Layer2)),
+                ("wan".into(), pool("198.51.100.0/24", Protocol::Bgp)),
+            ]),
+        },
+        nodes: ["a", "b", "c"].map(|n| (n.into(), node(n))).into(),
+        ..Snapshot::default()
+    }
+}
+
+fn service(addresses: &[&str], policy: TrafficPolicy, nodes: &[&str]) -> Announceable {
+    Announceable {
+        addresses: addresses.iter().map(|a| ip(a)).collect(),
+        traffic_policy: policy,
+        serving: Serving { any: !nodes.is_empty(), nodes: nodes.iter().map(|n| NodeName::from(*n)).collect() },
+    }
+}
+
+fn with(services: &[(&str, Announceable)]) -> Snapshot {
+    let mut snapshot = snapshot();
+    snapshot.services = services.iter().map(|(name, s)| (ServiceKey::new("ns", *name), s.clone())).collect();
+    snapshot
+}
+
+fn everybody() -> BTreeMap<NodeName, Member> {
+    ["a", "b", "c"].map(|n| (n.into(), Member { ready: true, presumed: false })).into()
+}
+
+fn verdict(snapshot: &Snapshot, members: &BTreeMap<NodeName, Member>) -> Verdict {
+    let groups = groups(snapshot);
+    assert_eq!(groups.len(), 1, "{groups:?}");
+    desired(snapshot, &groups[0], members)
+}
+
+#[test]
+fn each_step_of_the_ladder_drops_with_its_reason() {
+    use TrafficPolicy::{Cluster, Local};
+    let dropped = |snapshot: &Snapshot, members: &BTreeMap<NodeName, Member>| {
+        verdict(snapshot, members).dropped.get(&"a".into()).copied()
+    };
+    let plain = with(&[("s", service(&["192.0.2.1"], Cluster, &["b"]))]);
+    assert_eq!(dropped(&plain, &everybody()), None, "Cluster policy needs no endpoint of its own");
+
+    let mut excluded = plain.clone();
+    excluded.nodes.get_mut(&"a".into()).unwrap().excluded = true;
+    assert_eq!(dropped(&excluded, &everybody()), Some(Dropped::Excluded));
+    excluded.ignore_exclude_label = true;
+    assert_eq!(dropped(&excluded, &everybody()), None);
+
+    let mut unavailable = plain.clone();
+    unavailable.nodes.get_mut(&"a".into()).unwrap().network_unavailable = true;
+    assert_eq!(dropped(&unavailable, &everybody()), Some(Dropped::NetworkUnavailable));
+
+    let local = with(&[("s", service(&["192.0.2.1"], Local, &["b", "c"]))]);
+    assert_eq!(dropped(&local, &everybody()), Some(Dropped::NoLocalEndpoint));
+
+    let mut members = everybody();
+    members.get_mut(&"a".into()).unwrap().ready = false;
+    assert_eq!(dropped(&plain, &members), Some(Dropped::NotReady));
+    members.remove(&"a".into());
+    assert_eq!(dropped(&plain, &members), Some(Dropped::NotAMember));
+}
+
+#[test]
+fn without_a_candidate_there_is_no_owner() {
+    let plain = with(&[("s", service(&["192.0.2.1"], TrafficPolicy::Cluster, &["b"]))]);
+    let verdict = verdict(&plain, &BTreeMap::new());
+    assert_eq!(verdict.owner, None);
+    assert_eq!(verdict.dropped.len(), 3);
+}
+
+#[test]
+fn removing_a_node_moves_only_what_it_owned() {
+    let addresses: Vec<String> = (1..=50).map(|n| format!("192.0.2.{n}")).collect();
+    let services: Vec<(String, Announceable)> =
+        addresses.iter().map(|a| (a.clone(), service(&[a], TrafficPolicy::Cluster, &["a"]))).collect();
+    let snapshot = with(&services.iter().map(|(n, s)| (n.as_str(), s.clone())).collect::<Vec<_>>());
+    let mut fewer = everybody();
+    fewer.remove(&"b".into());
+    let mut moved = 0;
+    for group in groups(&snapshot) {
+        let before = desired(&snapshot, &group, &everybody()).owner;
+        let after = desired(&snapshot, &group, &fewer).owner;
+        assert_eq!(before == Some("b".into()), before != after, "{:?}", group.key);
+        moved += usize::from(before != after);
+    }
+    assert!((5..=30).contains(&moved), "{moved} of 50 lay on one of three nodes");
+}
+
+#[test]
+fn who_cannot_be_announced_says_why() {
+    let snapshot = snapshot();
+    let why = |s: Announceable| silent(&snapshot.config, &s);
+    let cluster = TrafficPolicy::Cluster;
+    assert_eq!(why(service(&[], cluster, &["a"])), Some(Silent::NoAddress));
+    assert_eq!(why(service(&["203.0.113.1"], cluster, &["a"])), Some(Silent::NotInAnyPool(ip("203.0.113.1"))));
+    assert_eq!(why(service(&["198.51.100.1"], cluster, &["a"])), Some(Silent::Bgp("wan".into())));
+    assert_eq!(why(service(&["192.0.2.1"], cluster, &[])), Some(Silent::NoEndpoints));
+    assert_eq!(why(service(&["192.0.2.1"], cluster, &["a"])), None);
+}
+
+#[test]
+fn sharing_and_dual_stack_connect_services_to_one_group() {
+    let cluster = TrafficPolicy::Cluster;
+    let snapshot = with(&[
+        ("dual", service(&["fd00::1", "192.0.2.9"], cluster, &["a"])),
+        ("six", service(&["fd00::1"], cluster, &["a"])),
+        ("other", service(&["192.0.2.1"], cluster, &["a"])),
+    ]);
+    let groups = groups(&snapshot);
+    assert_eq!(groups.len(), 2);
+    let group = groups.iter().find(|g| g.services.len() == 2).unwrap();
+    assert_eq!(group.addresses, BTreeSet::from([ip("192.0.2.9"), ip("fd00::1")]));
+    assert_eq!(group.key, ip("192.0.2.9"), "the lowest IPv4 address of a larger group");
+}
+
+#[test]
+fn a_lone_service_is_ranked_by_its_first_address() {
+    let snapshot = with(&[("dual", service(&["fd00::1", "192.0.2.9"], TrafficPolicy::Cluster, &["a"]))]);
+    assert_eq!(groups(&snapshot)[0].key, ip("fd00::1"));
+}
+
+#[test]
+fn a_group_goes_where_most_of_its_services_can_be_served() {
+    let snapshot = with(&[
+        ("s", service(&["192.0.2.1"], TrafficPolicy::Local, &["a", "b"])),
+        ("t", service(&["192.0.2.1"], TrafficPolicy::Local, &["b", "c"])),
+    ]);
+    assert_eq!(verdict(&snapshot, &everybody()).owner, Some("b".into()));
+}
+
+#[test]
+fn a_service_without_endpoints_does_not_silence_the_one_it_shares_with() {
+    let snapshot = with(&[
+        ("empty", service(&["192.0.2.1"], TrafficPolicy::Cluster, &[])),
+        ("full", service(&["192.0.2.1"], TrafficPolicy::Cluster, &["a"])),
+    ]);
+    assert!(verdict(&snapshot, &everybody()).owner.is_some());
+}

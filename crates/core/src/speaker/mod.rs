@@ -5,8 +5,6 @@
 
 mod segments;
 mod state;
-#[cfg(test)]
-mod tests;
 
 pub use state::{LinkState, ServiceState, State};
 
@@ -203,10 +201,15 @@ impl Speaker {
                 self.set_rosters();
             }
             Input::Links(links) => self.set_links(links, now),
-            Input::Key(known) => self.set(|s| &mut s.key, known),
+            Input::Key(known) => {
+                if known && !self.key {
+                    self.listen_again(now);
+                }
+                self.set(|s| &mut s.key, known);
+            }
             Input::Standby(standby) => {
                 if self.standby && !standby {
-                    self.memberships.values_mut().for_each(|membership| membership.restart(now));
+                    self.listen_again(now);
                 }
                 self.set(|s| &mut s.standby, standby);
             }
@@ -216,6 +219,11 @@ impl Speaker {
             }
         }
         Taken::Used
+    }
+
+    /// Without the key, and in standby, nothing was heard: what was listened to until now does not count.
+    fn listen_again(&mut self, now: Moment) {
+        self.memberships.values_mut().for_each(|membership| membership.restart(now));
     }
 
     fn set(&mut self, field: impl Fn(&mut Self) -> &mut bool, value: bool) {
