@@ -73,7 +73,8 @@ pub(crate) fn tell(writer: &EventWriter, key: &ServiceKey, uid: &str, events: &[
     for event in events {
         let ServiceEvent { reason, kind, message } = ServiceEvent::from_allocation(key, event);
         match kind {
-            Kind::Normal => tracing::info!(service = %key, reason, "{message}"),
+            // What was assigned is logged when it is written.
+            Kind::Normal => tracing::debug!(service = %key, reason, "{message}"),
             Kind::Warning => tracing::warn!(service = %key, reason, "{message}"),
         }
         writer.publish(Notice {

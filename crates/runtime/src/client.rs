@@ -70,7 +70,7 @@ pub enum CallError {
     #[error("the API server did not answer within {} s", .0.as_secs_f32())]
     Timeout(Duration),
     /// An error from the server or the connection.
-    #[error(transparent)]
+    #[error("{}", describe(.0))]
     Api(#[from] kube::Error),
 }
 
@@ -108,4 +108,53 @@ pub async fn bounded<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T
 /// The call's own, or no answer in time.
 pub async fn within<T>(limit: Duration, call: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
     tokio::time::timeout(limit, call).await.map_err(|_| CallError::Timeout(limit))?.map_err(CallError::Api)
+}
+
+/// An error in one line with its causes: kube shows the outermost one only (`client error (Connect)`), or a status as a Rust structure.
+#[must_use]
+pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let status = match error.downcast_ref::<kube::Error>() {
+            Some(kube::Error::Api(status)) => Some(format!("{} ({} {})", status.message, status.code, status.reason)),
+            _ => None,
+        };
+        let is_end = status.is_some();
+        let text = status.unwrap_or_else(|| error.to_string());
+        // Some carry their cause in their own text: the longer text says it all.
+        match parts.last_mut() {
+            Some(last) if last.contains(&text) => {}
+            Some(last) if !is_end && text.contains(last.as_str()) => *last = text,
+            _ => parts.push(text),
+        }
+        next = if is_end { None } else { error.source() };
+    }
+    parts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    #[test]
+    fn a_connection_error_tells_its_cause() {
+        let cause = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let error = CallError::Api(kube::Error::Service(Box::new(cause)));
+        assert_eq!(error.to_string(), "ServiceError: connection refused");
+    }
+
+    #[test]
+    fn a_status_is_told_in_one_line() {
+        let status = Status::failure("services \"a\" not found", "NotFound").with_code(404);
+        let error = CallError::Api(kube::Error::Api(status.boxed()));
+        assert!(error.is_not_found() && !error.is_conflict());
+        assert_eq!(error.to_string(), "services \"a\" not found (404 NotFound)");
+        let watch = kube::runtime::watcher::Error::InitialListFailed(kube::Error::Api(
+            Status::failure("no rights", "Forbidden").with_code(403).boxed(),
+        ));
+        let text = describe(&watch);
+        assert!(text.ends_with("no rights (403 Forbidden)"), "{text}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Logging to stderr, for people or for machines.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, io::IsTerminal as _, str::FromStr};
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt as layer, util::TryInitError};
 
 /// How lines look.
@@ -83,7 +83,10 @@ pub fn init(format: LogFormat, level: &str) -> Result<(), LogError> {
     let filter = filter(level).map_err(|source| LogError::Level { level: level.to_owned(), source })?;
     let registry = tracing_subscriber::registry().with(filter);
     match format {
-        LogFormat::Human => registry.with(layer::layer().with_writer(std::io::stderr)).try_init()?,
+        LogFormat::Human => {
+            let colours = std::io::stderr().is_terminal();
+            registry.with(layer::layer().with_ansi(colours).with_writer(std::io::stderr)).try_init()?;
+        }
         LogFormat::Json => {
             registry.with(layer::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init()?;
         }

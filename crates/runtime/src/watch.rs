@@ -205,8 +205,9 @@ async fn follow<K, T, M>(
                 Some(Change::Gone { key: ObjectKey::of(&object), newest })
             }
             Err(error) => {
-                tracing::warn!(kind = %K::kind(&()), %error, "watch failed, retrying");
-                Some(Change::Disconnected(error.to_string()))
+                let error = client::describe(&error);
+                tracing::warn!(kind = %K::kind(&()), error, "watch failed, retrying");
+                Some(Change::Disconnected(error))
             }
         };
         if let Some(change) = &change {

@@ -51,6 +51,7 @@ struct Faults {
     silent: bool,
     refuse_all: Option<u16>,
     refuse_writes: VecDeque<u16>,
+    refuse_path: Option<(String, u16)>,
     lose_answers: u32,
     delay: Option<Duration>,
     seen: Vec<Seen>,
@@ -87,6 +88,11 @@ impl Wire {
     /// The next write of a status (or, without one coming, of anything) is answered with this code and has no effect. Codes queue up.
     pub fn refuse_next_write(&self, code: u16) {
         self.faults().refuse_writes.push_back(code);
+    }
+
+    /// Every write to a path with this text in it is answered with this code and has no effect, until [`Wire::restore`].
+    pub fn refuse_writes_to(&self, path: &str, code: u16) {
+        self.faults().refuse_path = Some((path.to_owned(), code));
     }
 
     /// The next `count` writes of a status take effect, but their answers get lost.
@@ -164,7 +170,8 @@ async fn handle_request(api: FakeApi, wire: Wire, request: Request<Body>) -> io:
     let is_write = method != Method::GET;
     let code = {
         let mut faults = wire.faults();
-        let code = faults.refuse_all;
+        let by_path = faults.refuse_path.as_ref().filter(|(text, _)| is_write && path.contains(text.as_str()));
+        let code = faults.refuse_all.or(by_path.map(|&(_, code)| code));
         if code.is_none() && is_write && target.counts_as_write() { faults.refuse_writes.pop_front() } else { code }
     };
     let answer = match code {
