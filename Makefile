@@ -74,7 +74,8 @@ check-generated:
 .PHONY: check-vagrantfile
 check-vagrantfile:
 	$(call say,syntax of the Vagrantfile)
-	@command -v ruby >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y -q --no-install-recommends ruby >/dev/null; } \
+	@command -v ruby >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -q >/dev/null \
+	    && apt-get install -y -q --no-install-recommends ruby >/dev/null; } \
 	  || { echo "ruby is missing: install it (Debian and Ubuntu: apt-get install ruby)" >&2; exit 1; }
 	ruby -c config/samples/vagrant/Vagrantfile
 
