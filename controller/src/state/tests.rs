@@ -155,7 +155,7 @@ async fn an_unresolved_write_is_repeated_as_it_was_with_growing_pauses() {
         let pause = at - now;
         assert!(pause >= last && pause <= MAX_RETRY);
         assert!(state.repeat(at - Duration::from_millis(1), 9).is_empty());
-        assert_eq!(state.repeat(at, 9), [write.clone()]);
+        assert_eq!(state.repeat(at, 9), std::slice::from_ref(&write));
         assert!(state.repeat(at, 9).is_empty(), "it is in flight again");
         (now, last) = (at, pause);
     }
@@ -184,7 +184,7 @@ async fn a_deleted_service_is_forgotten_with_its_write() {
     let write = begin(&mut state, "a", Some("192.0.2.1"));
     let (dirty, _) = state.observe(reset([seen("b", 6, None)]));
     assert!(dirty && state.len() == 1);
-    assert_eq!(state.ended(&write, &Outcome::Done("9".to_owned()), Instant::now()).0, false);
+    assert!(!state.ended(&write, &Outcome::Done("9".to_owned()), Instant::now()).0);
     assert!(state.begin(&key("a"), None, promise(), Instant::now()).is_none());
 }
 
