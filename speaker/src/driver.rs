@@ -40,6 +40,9 @@ const DRAINS: usize = 8;
 /// The last hello is said this often, as nobody asks for it again.
 const LAST_WORDS: usize = 3;
 
+/// Told the key and the UID of a Service.
+pub type OnAnnouncing = Box<dyn Fn(&ServiceKey, &str) + Send>;
+
 /// Everything a driver works with; the Kubernetes side is behind channels, so that it runs without a cluster too.
 pub struct Resources {
     /// Who this speaker is.
@@ -63,7 +66,7 @@ pub struct Resources {
     /// Whether this speaker takes part, for `/readyz`.
     pub membership: Condition,
     /// Told when this node begins to announce a Service: its key and UID.
-    pub announcing: Box<dyn Fn(&ServiceKey, &str) + Send>,
+    pub announcing: OnAnnouncing,
 }
 
 /// Runs until shutdown; then says its last words.
@@ -104,10 +107,11 @@ struct Driver {
 
 impl Driver {
     async fn run(mut self, shutdown: Shutdown) {
-        self.resources.links.mark_changed();
-        self.resources.observed.mark_changed();
-        self.resources.keys.mark_changed();
-        self.resources.standby.mark_changed();
+        // Standby first: until it is known that MetalLB is not there, no frame is sent.
+        self.take_standby();
+        self.take_keys();
+        self.follow_links();
+        self.take_observed();
         loop {
             let now = boottime();
             let pause = self.speaker.next_deadline().map_or(IDLE, |deadline| deadline.since(now)).min(IDLE);
@@ -191,6 +195,7 @@ impl Driver {
     fn take_standby(&mut self) {
         let standby = self.resources.standby.borrow_and_update().unwrap_or(true);
         self.input(Input::Standby(standby));
+        self.publish();
     }
 
     fn show(&self, request: DebugRequest) {
@@ -274,7 +279,10 @@ impl Driver {
     }
 
     fn publish(&self) {
-        if self.speaker.is_present() {
+        if *self.resources.standby.borrow() == Some(true) {
+            // Ready to take over is all that can be asked for: `helm install --wait` beside a MetalLB has to end.
+            self.resources.membership.ready_with("standing by while MetalLB runs");
+        } else if self.speaker.is_present() {
             self.resources.membership.ready();
         } else {
             self.resources

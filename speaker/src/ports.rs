@@ -12,6 +12,7 @@ use crate::{
 };
 use herald_core::{LinkName, speaker, time::Moment};
 use herald_wire::Mac;
+use ipnetwork::IpNetwork;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -71,8 +72,10 @@ impl Port {
     /// Asks whether an address is there.
     pub(crate) fn ask(&self, target: IpAddr) -> io::Result<()> {
         let mac = self.link.mac;
-        let own = |v6| self.link.addresses.iter().map(ipnetwork::IpNetwork::ip).find(|ip| ip.is_ipv6() == v6);
-        match (target, own(target.is_ipv6())) {
+        // The address of the subnet that holds the target, or any: a kernel may refuse to answer a stranger.
+        let family = || self.link.addresses.iter().filter(|own| own.is_ipv6() == target.is_ipv6());
+        let own = family().find(|own| own.contains(target)).or_else(|| family().next()).map(IpNetwork::ip);
+        match (target, own) {
             (IpAddr::V4(target), Some(IpAddr::V4(source))) => self.responder.ask_v4(mac, source, target),
             (IpAddr::V6(target), Some(IpAddr::V6(source))) => self.responder.ask_v6(mac, source, target),
             _ => Err(io::Error::new(
@@ -86,6 +89,13 @@ impl Port {
     fn follow(&mut self, link: &Link) -> bool {
         if self.link.index != link.index {
             return false;
+        }
+        let has_v6 = |link: &Link| link.addresses.iter().any(IpNetwork::is_ipv6);
+        if !has_v6(&self.link) && has_v6(link) {
+            // The link's IPv6 state was lost (its MTU, disable_ipv6) and with it its groups.
+            for error in self.groups.rejoin() {
+                tracing::warn!(link = %link.name, %error, "cannot join again");
+            }
         }
         if self.link.mac != link.mac {
             self.link = link.clone();

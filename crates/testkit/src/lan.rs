@@ -121,6 +121,7 @@ impl Lan {
         self.power_on(node);
     }
 
+    #[expect(clippy::panic, reason = "a wrong name is a mistake in the test")]
     fn host(&mut self, node: &str) -> &mut Host {
         self.hosts.get_mut(&NodeName::from(node)).unwrap_or_else(|| panic!("no such node: {node}"))
     }

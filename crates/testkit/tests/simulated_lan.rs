@@ -1,4 +1,5 @@
 //! DESIGN section 3, invariants 3 to 5, on a simulated LAN with loss, delay, partition, pause and restart.
+#![expect(clippy::unwrap_used, reason = "helpers of tests; clippy exempts only the test functions themselves")]
 
 use herald_core::{NodeName, ownership::Snapshot, speaker::Input, time::Timing};
 use herald_testkit::{
@@ -84,6 +85,24 @@ fn nobody_answers_before_listening() {
     lan.run(Timing::default().listen() - Duration::from_millis(1), |lan| {
         for address in vips() {
             assert!(lan.answering(0, address).is_empty());
+        }
+    });
+}
+
+#[test]
+fn listening_without_the_key_does_not_count() {
+    let mut lan = lan(12);
+    lan.run(SETTLE, |_| {});
+    let node = NODES[0];
+    lan.power_off(node);
+    lan.run(SETTLE, |_| {});
+    lan.power_on(node);
+    lan.input(node, Input::Key(false));
+    lan.run(SETTLE, |_| {});
+    lan.input(node, Input::Key(true));
+    lan.run(Timing::default().listen() - Duration::from_millis(1), |lan| {
+        for address in vips() {
+            assert!(!lan.answering(0, address).contains(&node.into()), "{address} is answered by who just got the key");
         }
     });
 }

@@ -162,7 +162,11 @@ impl World {
                 services.insert(slice.service.clone());
             }
         }
-        services.iter().fold(false, |any, service| self.sum_up(service) || any)
+        let mut any = false;
+        for service in &services {
+            any |= self.sum_up(service);
+        }
+        any
     }
 
     fn sum_up(&mut self, service: &ServiceKey) -> bool {

@@ -295,7 +295,7 @@ impl Membership {
                 flags,
                 link: speaking.link,
                 links: speaking.links.clone(),
-                heard: self.peers.hashes(self.me.cluster),
+                heard: self.peers.heard_set(self.me.cluster, *sequence),
                 stamp: speaking.stamp,
             };
             frames.push(Frame::Hello(hello, self.unheard_addresses()));

@@ -6,7 +6,7 @@ use crate::{
 };
 use herald_wire::{
     Mac,
-    hello::{ClusterId, Flags, Hello, Stamp, peer_hash},
+    hello::{ClusterId, Flags, Hello, MAX_HEARD, Stamp, peer_hash},
 };
 use serde::Serialize;
 use std::{
@@ -117,8 +117,13 @@ impl Peers {
         self.heard.values().map(|peer| peer.heard + peer.hold).min()
     }
 
-    pub(super) fn hashes(&self, cluster: ClusterId) -> Vec<u32> {
-        self.heard.keys().map(|node| peer_hash(cluster, node.as_str())).collect()
+    /// The heard-set of one hello. More peers than a hello holds take turns, a window further each time: with up to four windows everybody is
+    /// still named within a hold time.
+    pub(super) fn heard_set(&self, cluster: ClusterId, sequence: u64) -> Vec<u32> {
+        let peers = self.heard.len();
+        let windows = u64::try_from(peers.div_ceil(MAX_HEARD).max(1)).unwrap_or(1);
+        let skip = usize::try_from(sequence % windows).unwrap_or(0) * MAX_HEARD;
+        self.heard.keys().skip(skip).take(MAX_HEARD).map(|node| peer_hash(cluster, node.as_str())).collect()
     }
 
     pub(super) fn ever_heard(&self, node: &NodeName) -> bool {

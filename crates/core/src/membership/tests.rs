@@ -263,3 +263,18 @@ fn a_crowded_link_stretches_the_interval() {
     }
     assert_eq!(m.effective_interval(), ms(301));
 }
+
+#[test]
+fn more_peers_than_a_hello_holds_take_turns_in_the_heard_set() {
+    let mut m = membership();
+    for peer in 0..450 {
+        m.hear(&hello(&format!("p{peer}"), 1), MAC, start()).unwrap();
+    }
+    let mut named = BTreeSet::new();
+    for sequence in 7..10 {
+        let set = m.peers.heard_set(CLUSTER, sequence);
+        assert!(set.len() <= herald_wire::hello::MAX_HEARD);
+        named.extend(set);
+    }
+    assert_eq!(named.len(), 450);
+}

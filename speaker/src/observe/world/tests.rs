@@ -1,1 +1,120 @@
 use super::*;
+use herald_api::endpoints::Endpoint;
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey { namespace: "default".to_owned(), name: name.to_owned() }
+}
+
+fn web() -> ServiceKey {
+    ServiceKey::new("default", "web")
+}
+
+fn slice(node: &str, ready: bool) -> Slice {
+    let endpoint =
+        Endpoint { node: Some(node.into()), address: "10.244.1.2".parse().unwrap(), ready: Some(ready), serving: None };
+    Slice { service: web(), endpoints: vec![endpoint] }
+}
+
+fn service() -> ServiceObject {
+    ServiceObject {
+        key: web(),
+        uid: "u".to_owned(),
+        addresses: vec!["192.168.56.11".parse().unwrap()],
+        traffic_policy: TrafficPolicy::Local,
+    }
+}
+
+fn reset<T>(objects: impl IntoIterator<Item = (ObjectKey, T)>) -> Change<T> {
+    Change::Reset { objects: objects.into_iter().collect(), newest: 10 }
+}
+
+/// A world in which every watch has delivered its first full list.
+fn complete() -> World {
+    let mut world = World::new(false);
+    assert!(!world.apply(Input::Services(reset([(key("web"), service())]))));
+    assert!(!world.apply(Input::Slices(reset([(key("web-1"), slice("w1", true))]))));
+    assert!(!world.apply(Input::Nodes(reset([]))));
+    assert!(!world.apply(Input::Speakers(reset([]))));
+    assert!(world.observed().is_none(), "nothing is decided before every list has come");
+    assert!(world.apply(Input::Config(reset([]))));
+    world
+}
+
+fn serving_of(world: &mut World) -> Serving {
+    world.observed().unwrap().snapshot.services[&web()].serving.clone()
+}
+
+#[test]
+fn a_snapshot_joins_services_with_their_endpoints() {
+    let mut world = complete();
+    let observed = world.observed().unwrap();
+    assert_eq!(observed.uids[&web()], "u");
+    assert_eq!(observed.snapshot.stamp, Stamp { connected: true, resource_version: 10 });
+    assert_eq!(serving_of(&mut world).nodes, ["w1".into()].into());
+}
+
+#[test]
+fn a_change_that_changes_nothing_is_not_worth_a_snapshot() {
+    let mut world = complete();
+    world.observed();
+    assert!(!world.apply(Input::Services(Change::Set { key: key("web"), value: service(), newest: 11 })));
+    assert!(!world.apply(Input::Slices(Change::Set { key: key("web-1"), value: slice("w1", true), newest: 12 })));
+    assert!(world.apply(Input::Slices(Change::Set { key: key("web-1"), value: slice("w1", false), newest: 13 })));
+    assert!(!serving_of(&mut world).any);
+}
+
+#[test]
+fn what_vanished_without_a_delete_is_found_by_the_next_list() {
+    let mut world = complete();
+    world.observed();
+    assert!(world.apply(Input::Slices(reset([(key("web-2"), slice("w2", true))]))));
+    assert_eq!(serving_of(&mut world).nodes, ["w2".into()].into(), "web-1 is gone");
+    assert!(world.apply(Input::Slices(reset([]))));
+    assert_eq!(serving_of(&mut world), Serving::default());
+    assert!(world.apply(Input::Services(reset([]))));
+    assert!(world.observed().unwrap().snapshot.services.is_empty());
+}
+
+#[test]
+fn a_deleted_slice_takes_its_endpoints_along() {
+    let mut world = complete();
+    world.observed();
+    assert!(world.apply(Input::Slices(Change::Set { key: key("web-2"), value: slice("w2", true), newest: 11 })));
+    assert!(world.apply(Input::Slices(Change::Gone { key: key("web-2"), newest: 12 })));
+    assert_eq!(serving_of(&mut world).nodes, ["w1".into()].into());
+}
+
+#[test]
+fn a_lost_api_server_keeps_everything_and_is_told_in_the_stamp() {
+    let mut world = complete();
+    let before = world.observed().unwrap();
+    assert!(world.apply(Input::Nodes(Change::Disconnected("refused".to_owned()))));
+    let after = world.observed().unwrap();
+    assert!(!after.snapshot.stamp.connected);
+    assert_eq!(after.snapshot.services, before.snapshot.services);
+    assert!(world.apply(Input::Nodes(Change::Connected)));
+    assert!(world.observed().unwrap().snapshot.stamp.connected);
+}
+
+#[test]
+fn a_wrong_or_deleted_configuration_leaves_the_last_good_one() {
+    let mut world = complete();
+    let good = herald_api::config_map::parse("address-pools: [{name: a, protocol: layer2, addresses: [192.0.2.0/24]}]");
+    assert!(world.apply(Input::Config(Change::Set { key: key("config"), value: good, newest: 11 })));
+    let pools = |world: &mut World| world.observed().unwrap().snapshot.config.pools.len();
+    assert_eq!(pools(&mut world), 1);
+    let wrong = herald_api::config_map::parse("address-pools: [{name: a}]");
+    assert!(wrong.is_err());
+    world.apply(Input::Config(Change::Set { key: key("config"), value: wrong, newest: 12 }));
+    assert_eq!(pools(&mut world), 1);
+    world.apply(Input::Config(Change::Gone { key: key("config"), newest: 13 }));
+    assert_eq!(pools(&mut world), 1);
+}
+
+#[test]
+fn during_a_rollout_a_ready_pod_of_the_node_counts() {
+    let mut world = complete();
+    let pod = |ready| SpeakerPod { node: "w1".into(), ready };
+    world.apply(Input::Speakers(reset([(key("new"), pod(false)), (key("old"), pod(true))])));
+    assert!(world.observed().unwrap().snapshot.speakers[&"w1".into()].ready);
+}
