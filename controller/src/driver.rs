@@ -23,7 +23,6 @@ use herald_runtime::{
     shutdown::Shutdown,
     standby::Standby,
 };
-use kube::Client;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use tokio::{
@@ -39,7 +38,8 @@ const BATCH: usize = 4096;
 
 /// What the driver works with.
 pub(crate) struct Parts {
-    pub(crate) client: Client,
+    /// A handle that is passed on to who watches and writes; the driver itself calls nothing.
+    pub(crate) client: observe::Client,
     pub(crate) namespace: String,
     pub(crate) config_name: String,
     pub(crate) class: Option<String>,

@@ -24,7 +24,6 @@ use herald_runtime::{
     shutdown::Shutdown,
     standby,
 };
-use kube::Api;
 use metrics::Metrics;
 use prometheus_client::registry::Registry;
 use std::{
@@ -87,9 +86,12 @@ pub async fn run_with(
 
     // These two outlive the driver: the lease is given back after its last write, and its last events are still written.
     let (lease_end, events_end) = (Shutdown::manual(), Shutdown::manual());
-    let leases = Api::namespaced(clients.lease.clone(), &namespace);
-    let (leadership, lease_task) =
-        lease::spawn(leases, LeaseConfig::new(&config.lease_name, &identity), lease_end.clone());
+    let (leadership, lease_task) = lease::spawn(
+        clients.lease.clone(),
+        &namespace,
+        LeaseConfig::new(&config.lease_name, &identity),
+        lease_end.clone(),
+    );
     let (events, events_task) = EventWriter::start(clients.main.clone(), COMPONENT, &identity, events_end.clone());
 
     let (debug, debug_requests) = mpsc::channel(4);

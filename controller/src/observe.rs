@@ -10,7 +10,8 @@ use herald_runtime::{
     watch::{self, Change, Guarded},
 };
 use k8s_openapi::api::core::v1::{self as core, ConfigMap};
-use kube::{Api, Client, api::ObjectMeta};
+pub(crate) use kube::Client;
+use kube::{Api, api::ObjectMeta};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 /// A Service as the rules see it, with what a write needs.

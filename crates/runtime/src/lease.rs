@@ -15,7 +15,7 @@ use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
-use kube::{Api, ResourceExt, api::PostParams};
+use kube::{Api, Client, ResourceExt, api::PostParams};
 use serde::Serialize;
 use std::{
     hash::{BuildHasher, RandomState},
@@ -104,7 +104,8 @@ impl Leadership {
 ///
 /// Trigger `shutdown` only after the last write of the leader is done: the next one may start at once.
 #[must_use]
-pub fn spawn(api: Api<Lease>, config: LeaseConfig, shutdown: Shutdown) -> (Leadership, JoinHandle<()>) {
+pub fn spawn(client: Client, namespace: &str, config: LeaseConfig, shutdown: Shutdown) -> (Leadership, JoinHandle<()>) {
+    let api = Api::namespaced(client, namespace);
     let (held, held_receiver) = watch::channel(None);
     let (holder, holder_receiver) = watch::channel(None);
     let elector = Elector { api, config, seen: None, held, holder };

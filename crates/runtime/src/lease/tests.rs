@@ -14,8 +14,7 @@ impl Candidate {
     fn start(api: &FakeApi, identity: &str) -> Self {
         let (client, wire) = api.client();
         let shutdown = Shutdown::manual();
-        let leases = Api::namespaced(client, "ns");
-        let (leadership, task) = spawn(leases, LeaseConfig::new("herald", identity), shutdown.clone());
+        let (leadership, task) = spawn(client, "ns", LeaseConfig::new("herald", identity), shutdown.clone());
         Self { leadership, wire, shutdown, task }
     }
 
