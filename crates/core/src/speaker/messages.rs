@@ -1,0 +1,123 @@
+//! What goes into the machine and what comes out.
+
+use super::state;
+use crate::{
+    LinkName, ServiceKey,
+    membership::{Change, Ignored},
+    ownership::Snapshot,
+};
+use herald_wire::{Mac, hello::Hello};
+use ipnetwork::IpNetwork;
+use serde::Serialize;
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+
+/// A usable link of this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Link {
+    /// Its name.
+    pub name: LinkName,
+    /// Its MAC address.
+    #[serde(serialize_with = "state::as_text")]
+    pub mac: Mac,
+    /// Its addresses with their prefix length.
+    pub addresses: Vec<IpNetwork>,
+}
+
+impl Link {
+    /// Whether a subnet of this link holds the address.
+    #[must_use]
+    pub fn holds(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|subnet| subnet.contains(address))
+    }
+}
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// The state of the cluster, complete.
+    Snapshot(Arc<Snapshot>),
+    /// All usable links, as they are now.
+    Links(Vec<Link>),
+    /// A hello arrived on this link; its authenticity has been checked.
+    Hello {
+        /// Where.
+        link: LinkName,
+        /// Its Ethernet source; for unicast UDP the MAC that the hello names for its link.
+        from: Mac,
+        /// What it says.
+        hello: Box<Hello>,
+    },
+    /// This address answered an ask on this link.
+    Answered {
+        /// Where.
+        link: LinkName,
+        /// Which.
+        address: IpAddr,
+    },
+    /// Whether the key that authenticates hellos is known.
+    Key(bool),
+    /// Whether MetalLB still runs in the cluster: then nothing is sent and nothing is answered.
+    Standby(bool),
+    /// This process ends: for good, or to be replaced.
+    Stop {
+        /// For good.
+        leaving: bool,
+    },
+}
+
+/// Something to be done. Safe to repeat; carried out in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Answer for exactly these addresses on this link.
+    Answer {
+        /// Where.
+        link: LinkName,
+        /// All of them.
+        addresses: BTreeSet<IpAddr>,
+    },
+    /// Say unasked that the address is here: gratuitous ARP, unsolicited Neighbor Advertisement.
+    Gratuitous {
+        /// Where.
+        link: LinkName,
+        /// Which.
+        address: IpAddr,
+    },
+    /// Send a hello to the group, and as unicast to these addresses.
+    Hello {
+        /// Where.
+        link: LinkName,
+        /// What.
+        hello: Hello,
+        /// Peers that are not heard on the link.
+        unicast: Vec<IpAddr>,
+    },
+    /// Ask whether this address is there.
+    Ask {
+        /// Where.
+        link: LinkName,
+        /// Which.
+        address: IpAddr,
+    },
+    /// The membership of a link changed: to be logged and counted.
+    Membership {
+        /// Where.
+        link: LinkName,
+        /// How.
+        change: Change,
+    },
+    /// From now on this node announces the Service (event nodeAssigned).
+    Announcing(ServiceKey),
+    /// This node does not announce the Service any more.
+    Withdrawn(ServiceKey),
+}
+
+/// What a hello was worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It was used.
+    Used,
+    /// It says nothing about a peer.
+    Ignored(Ignored),
+    /// The link it came on is not usable any more.
+    NoLink,
+}
