@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 fn controller(config: ControllerConfig) -> Result<(), Box<dyn Error>> {
     // One thread: what it does is little and mostly waiting.
     let runtime = Builder::new_current_thread();
-    daemon(runtime, config.log_format, &config.log_level.clone(), async |shutdown| {
+    daemon(runtime, config.common.log_format, &config.common.log_level.clone(), async |shutdown| {
         Ok(herald_controller::run(config, client::connect().await?, shutdown).await?)
     })
 }
@@ -64,7 +64,7 @@ fn speaker(config: SpeakerConfig) -> Result<(), Box<dyn Error>> {
     // Two: a long list from the API server must not delay answers and hellos.
     let mut runtime = Builder::new_multi_thread();
     runtime.worker_threads(2);
-    daemon(runtime, config.log_format, &config.log_level.clone(), async |shutdown| {
+    daemon(runtime, config.common.log_format, &config.common.log_level.clone(), async |shutdown| {
         Ok(herald_speaker::run(config, client::connect().await?, shutdown).await?)
     })
 }

@@ -51,9 +51,9 @@ pub enum ControllerError {
 /// # Errors
 /// An address that cannot be listened on.
 pub async fn run(config: ControllerConfig, clients: Clients, shutdown: Shutdown) -> Result<(), ControllerError> {
-    let metrics_port = (config.metrics_port != 0).then_some(config.metrics_port);
+    let metrics_port = (config.common.metrics_port != 0).then_some(config.common.metrics_port);
     let admin = Admin::bind(AdminConfig {
-        health: admin::any_address(config.health_probe_port),
+        health: admin::any_address(config.common.health_probe_port),
         // Loopback until metrics are served over HTTPS to those who may see them.
         metrics: metrics_port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
     })
@@ -71,8 +71,8 @@ pub async fn run_with(
     admin: Admin,
     shutdown: Shutdown,
 ) -> Result<(), ControllerError> {
-    let (namespace, identity) = (config.namespace(), config.identity());
-    tracing::info!(namespace, identity, class = config.lb_class, "controller starts");
+    let (namespace, identity) = (config.common.namespace(), config.identity());
+    tracing::info!(namespace, identity, class = config.common.lb_class, "controller starts");
 
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
@@ -98,9 +98,9 @@ pub async fn run_with(
     let driver = Driver::new(Parts {
         client: clients.main.clone(),
         namespace,
-        config_name: config.config,
-        class: config.lb_class,
-        key_secret: config.hello_key_secret,
+        config_name: config.common.config,
+        class: config.common.lb_class,
+        key_secret: config.common.hello_key_secret,
         leadership,
         standby: standby::watch(clients.main, shutdown.clone()),
         events,

@@ -3,27 +3,18 @@
 use crate::links::DEFAULT_EXCLUDED;
 use clap::Args;
 use herald_core::time::{InvalidTiming, Timing};
-use herald_runtime::{client, log::LogFormat};
+use herald_runtime::config::Common;
 use std::time::Duration;
 
-/// Namespace when neither a flag nor a service account says one: that of MetalLB, whose manifests work unchanged.
-const DEFAULT_NAMESPACE: &str = "metallb-system";
-
-/// Settings of the speaker; MetalLB's names where the meaning is the same.
+/// Settings of the speaker.
 #[derive(Debug, Clone, Args)]
 pub struct SpeakerConfig {
+    /// What the controller is told too.
+    #[command(flatten)]
+    pub common: Common,
     /// Name of the Node that this speaker runs on
     #[arg(long, env = "HERALD_NODE_NAME")]
     pub node_name: String,
-    /// Namespace of the configuration and the hello key [default: that of the pod, else metallb-system]
-    #[arg(long, env = "HERALD_NAMESPACE")]
-    pub namespace: Option<String>,
-    /// Name of the ConfigMap with the address pools
-    #[arg(long, default_value = "config")]
-    pub config: String,
-    /// Serve only Services of this loadBalancerClass; without it, only those without a class
-    #[arg(long)]
-    pub lb_class: Option<String>,
     /// Announce also from nodes with the label node.kubernetes.io/exclude-from-external-load-balancers (single-node clusters need it)
     #[arg(long)]
     pub ignore_exclude_lb: bool,
@@ -39,37 +30,9 @@ pub struct SpeakerConfig {
     /// UDP port of hellos to peers that the link does not carry them to
     #[arg(long, default_value_t = herald_wire::hello::UDP_PORT)]
     pub hello_port: u16,
-    /// Name of the Secret with the key of the hellos
-    #[arg(long, default_value = "herald-hello-key")]
-    pub hello_key_secret: String,
-    /// all, debug, info, warn, error or none
-    #[arg(long, default_value = "info")]
-    pub log_level: String,
-    /// human or json
-    #[arg(long, default_value_t = LogFormat::Human)]
-    pub log_format: LogFormat,
-    /// Port of /healthz and /readyz on 127.0.0.1
-    #[arg(long, default_value_t = 17472)]
-    pub health_probe_port: u16,
-    /// Port of /metrics and /debug/state on 127.0.0.1; 0 = neither
-    #[arg(long, default_value_t = 9120)]
-    pub metrics_port: u16,
-    /// Name of this pod, for events [default: the node's name]
-    #[arg(long, env = "HERALD_POD_NAME")]
-    pub pod_name: Option<String>,
 }
 
 impl SpeakerConfig {
-    /// The namespace in force.
-    #[must_use]
-    pub fn namespace(&self) -> String {
-        self.namespace
-            .clone()
-            .filter(|name| !name.is_empty())
-            .or_else(client::own_namespace)
-            .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
-    }
-
     /// The timing of the hellos.
     ///
     /// # Errors

@@ -59,9 +59,9 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
     let timing = config.timing()?;
     let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let admin = Admin::bind(AdminConfig {
-        health: loopback(config.health_probe_port),
+        health: loopback(config.common.health_probe_port),
         // Loopback until metrics are served over HTTPS to those who may see them.
-        metrics: (config.metrics_port != 0).then(|| loopback(config.metrics_port)),
+        metrics: (config.common.metrics_port != 0).then(|| loopback(config.common.metrics_port)),
     })
     .await?;
     let link_watch = LinkWatch::start(config.exclude_interfaces.clone()).await?;
@@ -81,16 +81,22 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
     let (debug_tx, debug) = mpsc::channel(4);
     let serve = tokio::spawn(admin.serve(Arc::new(registry), readiness, admin::ask(debug_tx), shutdown.clone()));
 
-    let namespace = config.namespace();
+    let namespace = config.common.namespace();
     let observed = observe::start(&clients.main, &config, shown, &shutdown);
     let standby = standby_of(standby::watch(clients.main.clone(), shutdown.clone()), standing_by);
     let cluster = tokio::select! {
         cluster = observe::cluster_id(clients.main.clone()) => cluster,
         () = shutdown.wait() => return ended(serve).await,
     };
-    let keys =
-        observe::keys(clients.main.clone(), &namespace, &config.hello_key_secret, cluster, key, shutdown.clone());
-    let pod = config.pod_name.clone().unwrap_or_else(|| config.node_name.clone());
+    let keys = observe::keys(
+        clients.main.clone(),
+        &namespace,
+        &config.common.hello_key_secret,
+        cluster,
+        key,
+        shutdown.clone(),
+    );
+    let pod = config.common.pod_name().unwrap_or_else(|| config.node_name.clone());
     let (events, _writer) = EventWriter::start(clients.main, COMPONENT, &pod, shutdown.clone());
     let node = NodeName::new(config.node_name.as_str());
     let resources = driver::Resources {

@@ -128,18 +128,18 @@ impl Replica {
 
     pub(super) async fn start_with(cluster: &Cluster, name: &str, change: impl FnOnce(&mut ControllerConfig)) -> Self {
         let (client, wire) = cluster.api.client();
-        let mut config = ControllerConfig {
+        let common = Common {
             namespace: Some("ns".to_owned()),
             config: "config".to_owned(),
             lb_class: None,
+            hello_key_secret: "herald-hello-key".to_owned(),
             log_level: "info".to_owned(),
             log_format: LogFormat::Human,
             health_probe_port: 0,
             metrics_port: 0,
-            lease_name: "herald-controller".to_owned(),
-            hello_key_secret: "herald-hello-key".to_owned(),
             pod_name: Some(name.to_owned()),
         };
+        let mut config = ControllerConfig { common, lease_name: "herald-controller".to_owned() };
         change(&mut config);
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let admin = Admin::bind(AdminConfig { health: any, metrics: Some(any) }).await.unwrap();

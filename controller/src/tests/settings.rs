@@ -102,7 +102,8 @@ async fn only_services_of_our_class_are_touched() {
     cluster.service_with("ours", json!({ "loadBalancerClass": "example.org/herald" }));
     cluster.service_with("theirs", json!({ "loadBalancerClass": "example.org/other" }));
     let _replica =
-        Replica::start_with(&cluster, "a", |config| config.lb_class = Some("example.org/herald".to_owned())).await;
+        Replica::start_with(&cluster, "a", |config| config.common.lb_class = Some("example.org/herald".to_owned()))
+            .await;
     cluster.pass(2).await;
     assert_eq!(cluster.addresses("ours"), ["192.168.56.11"]);
     assert_eq!(cluster.assigned(), 1);

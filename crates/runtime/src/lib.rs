@@ -15,6 +15,7 @@
 
 pub mod admin;
 pub mod client;
+pub mod config;
 pub mod events;
 pub mod lease;
 pub mod log;

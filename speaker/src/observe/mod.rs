@@ -76,8 +76,8 @@ pub(crate) fn start(
 }
 
 fn watch_all(client: &Client, config: &SpeakerConfig, tx: &mpsc::Sender<Input>, shutdown: &Shutdown) {
-    let namespace = config.namespace();
-    let class = config.lb_class.clone();
+    let namespace = config.common.namespace();
+    let class = config.common.lb_class.clone();
     objects::spawn(
         Api::<Guarded<core::Service>>::all(client.clone()),
         objects::config(),
@@ -112,7 +112,7 @@ fn watch_all(client: &Client, config: &SpeakerConfig, tx: &mpsc::Sender<Input>, 
     );
     objects::spawn(
         Api::<Guarded<ConfigMap>>::namespaced(client.clone(), &namespace),
-        objects::config().fields(&format!("metadata.name={}", config.config)),
+        objects::config().fields(&format!("metadata.name={}", config.common.config)),
         |object| Some(config_map::from_object(&object)),
         Input::Config,
         tx.clone(),
