@@ -1,1 +1,20 @@
-//! Benchmarks in the lab: programs that print figures and write JSON.
+//! Benchmarks of Herald on the lab's real Kubernetes cluster: programs that print figures with method, sample count, distribution and
+//! machine, and write them as JSON. Targets stand beside the figures and are not asserted: only what could not be measured is an error.
+//! What each figure means: docs/benchmarks.md.
+
+pub mod api;
+pub mod arp;
+pub mod cluster;
+pub mod creation;
+pub mod error;
+pub mod image;
+pub mod latency;
+pub mod machine;
+pub mod memory;
+pub mod report;
+pub mod stats;
+pub mod takeover;
+pub mod thousand;
+pub mod waiting;
+
+pub use error::{Error, Result};
