@@ -47,6 +47,8 @@ impl Cluster {
     pub fn start(workers: u8) -> Result<Self> {
         let keep = std::env::var_os("HERALD_E2E_KEEP").is_some_and(|value| value != "0" && !value.is_empty());
         let cluster = Self::bring_up(workers, keep)?;
+        cluster
+            .apply(&[serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})])?;
         cluster.install(&[])?;
         cluster.configure(CLASSIC_CONFIG)?;
         Ok(cluster)
@@ -65,7 +67,6 @@ impl Cluster {
         lab.import_image(&tar)?;
         // As on a cluster that kubeadm made: the control plane announces nothing.
         lab.kubectl(&["label", "--overwrite", "node", &Host::ControlPlane.to_string(), &format!("{EXCLUDE_LABEL}=")])?;
-        lab.kubectl_apply(&format!(r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{NAMESPACE}"}}}}"#))?;
         Ok(cluster)
     }
 

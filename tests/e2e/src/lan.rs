@@ -227,6 +227,23 @@ impl Cluster {
             Ok(if seen.len() >= pods { Ok(seen.clone()) } else { Err(format!("{seen:?}{last}")) })
         })
     }
+
+    /// Waits until 20 requests in a row to port 80 are answered by pods whose name begins so, and by no others: kube-proxy
+    /// needs a moment for every change.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] with those that answered.
+    pub fn await_only_pods(&self, address: IpAddr, prefix: &str) -> Result<()> {
+        eventually(&format!("only pods of {prefix} to answer on {address}"), PATIENCE, || {
+            let answers = self.lab().in_netns(Host::Client, || {
+                (0..20).map(|_| http::get((address, 80).into(), "/", HTTP)).collect::<std::io::Result<BTreeSet<_>>>()
+            })?;
+            Ok(match answers {
+                Ok(pods) if pods.iter().all(|pod| pod.starts_with(prefix)) => Ok(()),
+                other => Err(format!("{other:?}")),
+            })
+        })
+    }
 }
 
 /// Requests in the background; see [`Cluster::watch_announcers`].

@@ -1,0 +1,2 @@
+use crate::Journey;
+pub(crate) const JOURNEYS: &[(&str, Journey)] = &[];
