@@ -181,9 +181,10 @@ impl Driver {
     }
 
     fn take_observed(&mut self) {
-        let observed = self.resources.observed.borrow_and_update().clone();
-        if let Some(observed) = observed {
-            self.input(Input::Snapshot(Arc::new(observed.snapshot.clone())));
+        let snapshot =
+            self.resources.observed.borrow_and_update().as_ref().map(|observed| Arc::clone(&observed.snapshot));
+        if let Some(snapshot) = snapshot {
+            self.input(Input::Snapshot(snapshot));
         }
     }
 

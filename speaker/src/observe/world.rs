@@ -17,6 +17,7 @@ use herald_wire::hello::Stamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 /// A Service of type LoadBalancer and of our class.
@@ -32,7 +33,7 @@ pub(crate) struct ServiceObject {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
     /// What is decided on.
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
     /// `metadata.uid` of each Service.
     pub uids: BTreeMap<ServiceKey, String>,
 }
@@ -228,7 +229,7 @@ impl World {
             stamp,
         };
         let uids = self.services.objects.values().map(|service| (service.key.clone(), service.uid.clone())).collect();
-        Some(Observed { snapshot, uids })
+        Some(Observed { snapshot: Arc::new(snapshot), uids })
     }
 
     /// While a DaemonSet is rolled out a node has two pods for a moment: a ready one counts.

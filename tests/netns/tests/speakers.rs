@@ -39,7 +39,7 @@ struct Node {
 }
 
 fn observed(snapshot: Snapshot) -> Option<Arc<Observed>> {
-    Some(Arc::new(Observed { snapshot, uids: BTreeMap::new() }))
+    Some(Arc::new(Observed { snapshot: Arc::new(snapshot), uids: BTreeMap::new() }))
 }
 
 /// One Service with an address of each family.
