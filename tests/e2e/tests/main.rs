@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use herald_e2e::{Cluster, Error, Result};
+use herald_e2e::{Cluster, Error, PATIENCE, Result, eventually};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// A test: gets a cluster where everything is on, Herald runs as [`Cluster::install`] installs it, and no Service exists.
@@ -56,7 +56,13 @@ fn prepare(cluster: &Cluster) -> Result<()> {
     cluster.heal()?;
     cluster.clean()?;
     cluster.install(&[])?;
-    cluster.configure(herald_e2e::CLASSIC_CONFIG)
+    cluster.configure(herald_e2e::CLASSIC_CONFIG)?;
+    let nodes = cluster.lab().nodes().len();
+    eventually("a ready speaker on every node, and a ready controller", PATIENCE, || {
+        let (speakers, controllers) = (cluster.herald_pods("speaker")?, cluster.herald_pods("controller")?);
+        let ready = speakers.len() == nodes && controllers.len() == 1;
+        Ok(if ready { Ok(()) } else { Err(format!("{speakers:?} {controllers:?}")) })
+    })
 }
 
 fn main() -> ExitCode {

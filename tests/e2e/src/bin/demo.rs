@@ -201,7 +201,6 @@ fn power_off(cluster: &Cluster, announcer: Host, to: SocketAddr) -> Result<Strin
     say(&format!(
         "           $ herald-lab power-off {announcer}      # SIGKILL of everything on it, cable dead, no last packet"
     ));
-    let began = Instant::now();
     let off = cluster.lab().power_off(announcer);
     thread::sleep(Duration::from_secs(3));
     let seen = probe.finish();
