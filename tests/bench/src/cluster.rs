@@ -43,6 +43,7 @@ pub fn start(keep: bool) -> Result<Cluster> {
     }
     let cluster = Cluster::bring_up(3, keep)?;
     cluster.install(&[])?;
+    cluster.apply(&[serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})])?;
     cluster.clean()?;
     configure(&cluster, &[LAN_POOL])?;
     let mut echo = Deployment::new(ECHO, 1).on(&[Host::ControlPlane]).object();

@@ -155,6 +155,10 @@ impl Bench {
                 Err(error) => {
                     eprintln!("{}: {error}", benchmark.name());
                     failed.push(format!("{}: NOT MEASURED: {error}", benchmark.name()));
+                    if self.cluster.is_none() {
+                        // Not even a cluster: the others would only say the same.
+                        break;
+                    }
                 }
             }
         }
