@@ -11,6 +11,7 @@ pub mod image;
 pub mod latency;
 pub mod machine;
 pub mod memory;
+pub mod processor;
 pub mod report;
 pub mod stats;
 pub mod takeover;

@@ -3,7 +3,8 @@
 use crate::{
     Error, Result, api,
     arp::ArpPort,
-    cluster::{self, LAN_POOL, WIDE_POOL},
+    cluster::{self, LAN_POOL, WIDE_POOL, herald_processes},
+    processor,
     report::{Figure, Stat, Unit},
     stats::millis,
     thousand::{self, COUNT, LABEL},
@@ -32,6 +33,34 @@ The kube-proxies of all four nodes write rules for each Service at the same time
 /// For all of it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Who works while Services get their addresses: label, program, or Herald's component.
+const WORKERS: [(&str, &[&str]); 4] = [
+    ("API server and etcd", &["kube-apiserver", "etcd"]),
+    ("kube-proxies", &["kube-proxy"]),
+    ("controller manager and kubelets", &["kube-controller-manager", "kubelet"]),
+    ("Herald", &[]),
+];
+
+/// Processor seconds so far of each of [`WORKERS`], and of the whole machine.
+fn processor_seconds(cluster: &Cluster) -> Result<Vec<(&'static str, f64)>> {
+    let mut all = Vec::new();
+    for (label, programs) in WORKERS {
+        let mut pids: Vec<i32> = if programs.is_empty() {
+            let daemons = [herald_processes(cluster, "controller")?, herald_processes(cluster, "speaker")?];
+            daemons.into_iter().flat_map(BTreeMap::into_values).collect()
+        } else {
+            let lab = cluster.lab();
+            let of = |host| programs.iter().flat_map(move |program| lab.program_pids(host, program));
+            lab.nodes().into_iter().flat_map(of).collect()
+        };
+        pids.dedup();
+        let spent = pids.iter().map(|pid| processor::of_process(*pid)).sum::<Result<f64>>()?;
+        all.push((label, spent));
+    }
+    all.push(("the whole machine", processor::of_machine()?));
+    Ok(all)
+}
+
 struct Trial {
     /// Milliseconds until each Service had its EXTERNAL-IP, ascending.
     assigned: Vec<f64>,
@@ -39,33 +68,53 @@ struct Trial {
     announced: f64,
 }
 
+/// EXTERNAL-IPs with the moment when each was first seen.
+type Seen = BTreeMap<Ipv4Addr, Instant>;
+
+/// Follows the Services until all have an EXTERNAL-IP.
+async fn follow(services: &Api<Service>, mut version: String, seen: &mut Seen) -> Result<()> {
+    let note = |seen: &mut Seen, service: &Service| {
+        if let Some(ip) = api::external_ip(service) {
+            seen.entry(ip).or_insert_with(Instant::now);
+        }
+    };
+    let params = WatchParams::default().labels(LABEL).timeout(290);
+    loop {
+        let mut events = services.watch(&params, &version).await?.boxed();
+        while seen.len() < COUNT {
+            match events.try_next().await {
+                Ok(Some(WatchEvent::Modified(service))) => note(seen, &service),
+                Ok(Some(WatchEvent::Added(_) | WatchEvent::Deleted(_) | WatchEvent::Bookmark(_))) => {}
+                // An API server short of processors ends the watches of clients that it could not serve in time.
+                Ok(None | Some(WatchEvent::Error(_))) | Err(_) => break,
+            }
+        }
+        if seen.len() >= COUNT {
+            return Ok(());
+        }
+        eprintln!("  the API server ended the watch after {} Services; listing and watching again", seen.len());
+        let list = services.list(&ListParams::default().labels(LABEL)).await?;
+        list.items.iter().for_each(|service| note(seen, service));
+        version = list.metadata.resource_version.unwrap_or_default();
+    }
+}
+
 /// Lets the pool appear; when that was, and when each Service was seen with its address.
-async fn appear(client: kube::Client) -> Result<(Instant, BTreeMap<Ipv4Addr, Instant>)> {
+async fn appear(client: kube::Client) -> Result<(Instant, Seen)> {
     let services: Api<Service> = Api::namespaced(client.clone(), NAMESPACE);
     let maps: Api<ConfigMap> = Api::namespaced(client, HERALD_NAMESPACE);
     let version = services.list(&ListParams::default().limit(1)).await?.metadata.resource_version.unwrap_or_default();
-    let mut events = services.watch(&WatchParams::default().labels(LABEL).timeout(120), &version).await?.boxed();
     let patch = json!({"data": {"config": cluster::config(&[LAN_POOL, WIDE_POOL])}});
     let (patch, params) = (Patch::Merge(&patch), PatchParams::default());
+    let mut seen = Seen::new();
     let sent = Instant::now();
     let patched = async { maps.patch("config", &params, &patch).await.map_err(Error::from) };
-    let assigned = async {
-        let mut seen = BTreeMap::new();
-        while seen.len() < COUNT {
-            match events.try_next().await? {
-                Some(WatchEvent::Modified(service)) => {
-                    if let Some(ip) = api::external_ip(&service) {
-                        seen.entry(ip).or_insert_with(Instant::now);
-                    }
-                }
-                Some(WatchEvent::Error(error)) => return Err(kube::Error::Api(error).into()),
-                Some(_) => {}
-                None => return Err(Error::NotSeen(format!("{COUNT} EXTERNAL-IPs ({} came)", seen.len()))),
-            }
-        }
-        Ok(seen)
-    };
-    let (_, seen) = futures::try_join!(patched, assigned)?;
+    let outcome =
+        tokio::time::timeout(PATIENCE, async { futures::try_join!(patched, follow(&services, version, &mut seen)) });
+    match outcome.await {
+        Ok(done) => _ = done?,
+        Err(_) => return Err(Error::NotSeen(format!("{COUNT} EXTERNAL-IPs in {PATIENCE:?} ({} came)", seen.len()))),
+    }
     Ok((sent, seen))
 }
 
@@ -77,7 +126,14 @@ fn trial(cluster: &Cluster) -> Result<Trial> {
     // kube-proxy and the controllers of Kubernetes are done with the new Services.
     thread::sleep(Duration::from_secs(5));
     let port = ArpPort::open(lab)?;
+    let before = processor_seconds(cluster)?;
     let (sent, seen) = api::run(lab, appear)?;
+    let spent: Vec<String> = processor_seconds(cluster)?
+        .iter()
+        .zip(before)
+        .map(|((label, after), (_, before))| format!("{label} {:.1}", after - before))
+        .collect();
+    eprintln!("  processor seconds meanwhile: {}", spent.join(", "));
     for ip in seen.keys() {
         port.ask_until_answered(*ip, Duration::from_millis(20), PATIENCE)?
             .ok_or_else(|| Error::NotSeen(format!("an ARP answer for {ip}")))?;
