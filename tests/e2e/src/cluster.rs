@@ -49,6 +49,7 @@ impl Cluster {
         let cluster = Self::bring_up(workers, keep)?;
         cluster
             .apply(&[serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})])?;
+        cluster.forget()?;
         cluster.install(&[])?;
         cluster.configure(CLASSIC_CONFIG)?;
         Ok(cluster)
@@ -68,6 +69,20 @@ impl Cluster {
         // As on a cluster that kubeadm made: the control plane announces nothing.
         lab.kubectl(&["label", "--overwrite", "node", &Host::ControlPlane.to_string(), &format!("{EXCLUDE_LABEL}=")])?;
         Ok(cluster)
+    }
+
+    /// In a lab that was kept, or that the demo used, nothing may hold addresses.
+    fn forget(&self) -> Result<()> {
+        let list = self.lab().kubectl_json(&["get", "services", "--all-namespaces"])?;
+        for service in list["items"].as_array().into_iter().flatten() {
+            let (name, namespace) = (service["metadata"]["name"].as_str(), service["metadata"]["namespace"].as_str());
+            if let (Some(name), Some(namespace), Some("LoadBalancer")) =
+                (name, namespace, service["spec"]["type"].as_str())
+            {
+                self.lab().kubectl(&["-n", namespace, "delete", "service", name])?;
+            }
+        }
+        Ok(())
     }
 
     /// The lab itself.
