@@ -1,7 +1,11 @@
 //! Logging to stderr, for people or for machines.
 
 use std::{fmt, io::IsTerminal as _, str::FromStr};
-use tracing_subscriber::{EnvFilter, filter::ParseError, fmt as layer, util::TryInitError};
+use tracing_subscriber::{
+    filter::{ParseError, Targets},
+    fmt as layer,
+    util::TryInitError,
+};
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,9 +59,9 @@ pub enum LogError {
     Twice(#[from] TryInitError),
 }
 
-/// The filter of a level: MetalLB's names (all, debug, info, warn, error, none), or any directive of tracing's `EnvFilter`
-/// (`info,herald_core=debug`).
-fn filter(level: &str) -> Result<EnvFilter, ParseError> {
+/// The filter of a level: MetalLB's names (all, debug, info, warn, error, none), or levels by target
+/// (`info,herald_core=debug`). Not `EnvFilter`: it would bring a regex engine into every node's memory.
+fn filter(level: &str) -> Result<Targets, ParseError> {
     // Below debug the libraries say a line for every packet and every TLS record: only Herald's own crates go that far.
     let directive = match level.trim() {
         "all" => {
@@ -71,7 +75,7 @@ fn filter(level: &str) -> Result<EnvFilter, ParseError> {
         "none" => "off",
         other => other,
     };
-    EnvFilter::try_new(directive)
+    directive.parse()
 }
 
 /// Starts logging to stderr for the whole process. Once.
