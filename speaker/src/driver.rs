@@ -209,7 +209,7 @@ impl Driver {
         let effects = self.speaker.poll(boottime());
         let mut publish = false;
         for effect in effects {
-            publish |= !matches!(effect, Effect::Hello { .. } | Effect::Ask { .. });
+            publish |= !matches!(effect, Effect::Hello { .. } | Effect::Ask { .. } | Effect::Gratuitous { .. });
             self.carry_out(effect);
         }
         for (name, port) in self.ports.iter() {

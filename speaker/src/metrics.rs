@@ -11,20 +11,25 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 use tokio::sync::watch;
 
-/// How often each address was said unasked.
+/// How often each address was said unasked. Clones share the counts: a refresh is no reason to publish everything anew.
 #[derive(Debug, Clone, Default)]
-pub struct Gratuitous(BTreeMap<IpAddr, u64>);
+pub struct Gratuitous(Arc<Mutex<BTreeMap<IpAddr, u64>>>);
 
 impl Gratuitous {
     /// MetalLB counts frames: an ARP round is a request and a reply.
-    pub(crate) fn count(&mut self, address: IpAddr) {
-        *self.0.entry(address).or_default() += if address.is_ipv4() { 2 } else { 1 };
+    pub(crate) fn count(&self, address: IpAddr) {
+        *self.counts().entry(address).or_default() += if address.is_ipv4() { 2 } else { 1 };
+    }
+
+    /// A panic elsewhere leaves whole counts behind.
+    fn counts(&self) -> MutexGuard<'_, BTreeMap<IpAddr, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -133,8 +138,9 @@ impl Scrape {
             *requests.entry(*ip).or_default() += read(&answer.counters.requests_received);
             *responses.entry(*ip).or_default() += read(&answer.counters.responses_sent);
         }
-        let gratuitous =
-            requests.keys().filter_map(|ip| self.gratuitous.0.get(ip).map(|count| (*ip, *count))).collect();
+        let counts = self.gratuitous.counts();
+        let gratuitous = requests.keys().filter_map(|ip| counts.get(ip).map(|count| (*ip, *count))).collect();
+        drop(counts);
         for (name, help, series) in [
             ("requests_received", "Number of layer2 requests received for owned IPs", requests),
             ("responses_sent", "Number of layer2 responses sent for owned IPs in response to requests", responses),
