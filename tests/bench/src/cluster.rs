@@ -1,6 +1,7 @@
 //! The cluster that is measured: a fresh lab with Herald in it, and two pools.
 
 use crate::{Error, Result, api};
+use futures::{StreamExt as _, stream};
 use herald_e2e::{Cluster, Deployment, HERALD_NAMESPACE, NAMESPACE};
 use herald_lab::{Host, Lab, wait_until};
 use k8s_openapi::api::core::v1::Service;
@@ -21,6 +22,9 @@ pub type Pool = (&'static str, &'static str);
 pub const LAN_POOL: Pool = ("lan", "192.168.56.20-192.168.56.99");
 /// Pool with room for 1,000 Services; off the LAN's subnet, which ARP does not mind.
 pub const WIDE_POOL: Pool = ("wide", "192.168.60.0/22");
+
+/// Requests under way at once when many are to be made.
+pub const AT_ONCE: usize = 16;
 
 /// Far beyond what anything takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -44,6 +48,7 @@ pub fn start(keep: bool) -> Result<Cluster> {
     let cluster = Cluster::bring_up(3, keep)?;
     cluster.install(&[])?;
     cluster.apply(&[serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})])?;
+    clean_services(&cluster)?;
     cluster.clean()?;
     configure(&cluster, &[LAN_POOL])?;
     let mut echo = Deployment::new(ECHO, 1).on(&[Host::ControlPlane]).object();
@@ -123,14 +128,21 @@ pub fn clean_services(cluster: &Cluster) -> Result<()> {
         let services: Api<Service> = Api::namespaced(client, NAMESPACE);
         let start = Instant::now();
         loop {
-            services.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
-            if services.list_metadata(&ListParams::default().limit(1)).await?.items.is_empty() {
+            let left = services.list_metadata(&ListParams::default()).await?.items;
+            if left.is_empty() {
                 return Ok(());
             }
-            if start.elapsed() > PATIENCE {
-                return Err(Error::NotSeen("the end of the Services".into()));
+            if start.elapsed() > PATIENCE * 3 {
+                return Err(Error::NotSeen(format!("the end of {} Services", left.len())));
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            let names = left.into_iter().filter_map(|service| service.metadata.name);
+            // Not a deletion of the collection: the API server does that one by one, which takes a minute for a thousand.
+            let deleted = stream::iter(names).map(|name| {
+                let services = &services;
+                async move { services.delete(&name, &DeleteParams::default()).await.map(drop) }
+            });
+            // One that is gone already, or not now: the next round tells.
+            deleted.buffer_unordered(AT_ONCE).for_each(|_| async {}).await;
         }
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result, api,
-    cluster::{self, LAN_POOL, WIDE_POOL},
+    cluster::{self, AT_ONCE, LAN_POOL, WIDE_POOL},
 };
 use futures::{StreamExt as _, TryStreamExt as _};
 use herald_e2e::{Cluster, NAMESPACE};
@@ -15,9 +15,6 @@ use std::net::Ipv4Addr;
 
 /// How many.
 pub const COUNT: usize = 1000;
-
-/// Requests under way at once while they are created.
-const AT_ONCE: usize = 16;
 
 /// Creates them in the wide pool, which may be there or not, with an echo pod behind each. Does nothing when they are there.
 ///

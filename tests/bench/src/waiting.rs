@@ -33,29 +33,26 @@ The kube-proxies of all four nodes write rules for each Service at the same time
 /// For all of it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Who works while Services get their addresses: label, program, or Herald's component.
-const WORKERS: [(&str, &[&str]); 4] = [
+/// Who else works while Services get their addresses: label and programs.
+const OTHERS: [(&str, &[&str]); 3] = [
     ("API server and etcd", &["kube-apiserver", "etcd"]),
     ("kube-proxies", &["kube-proxy"]),
     ("controller manager and kubelets", &["kube-controller-manager", "kubelet"]),
-    ("Herald", &[]),
 ];
 
-/// Processor seconds so far of each of [`WORKERS`], and of the whole machine.
+/// Processor seconds so far of Herald's components, of [`OTHERS`], and of the whole machine.
 fn processor_seconds(cluster: &Cluster) -> Result<Vec<(&'static str, f64)>> {
     let mut all = Vec::new();
-    for (label, programs) in WORKERS {
-        let mut pids: Vec<i32> = if programs.is_empty() {
-            let daemons = [herald_processes(cluster, "controller")?, herald_processes(cluster, "speaker")?];
-            daemons.into_iter().flat_map(BTreeMap::into_values).collect()
-        } else {
-            let lab = cluster.lab();
-            let of = |host| programs.iter().flat_map(move |program| lab.program_pids(host, program));
-            lab.nodes().into_iter().flat_map(of).collect()
-        };
-        pids.dedup();
-        let spent = pids.iter().map(|pid| processor::of_process(*pid)).sum::<Result<f64>>()?;
-        all.push((label, spent));
+    let mut add = |label, pids: Vec<i32>| -> Result<()> {
+        all.push((label, pids.iter().map(|pid| processor::of_process(*pid)).sum::<Result<f64>>()?));
+        Ok(())
+    };
+    add("controller", herald_processes(cluster, "controller")?.into_values().collect())?;
+    add("all speakers", herald_processes(cluster, "speaker")?.into_values().collect())?;
+    for (label, programs) in OTHERS {
+        let lab = cluster.lab();
+        let of = |host| programs.iter().flat_map(move |program| lab.program_pids(host, program));
+        add(label, lab.nodes().into_iter().flat_map(of).collect())?;
     }
     all.push(("the whole machine", processor::of_machine()?));
     Ok(all)
