@@ -112,7 +112,7 @@ impl Cluster {
         let chart = workspace().join("charts/herald").display().to_string();
         let mut args =
             vec!["upgrade", "--install", "herald", &chart, "--namespace", HERALD_NAMESPACE, "--create-namespace"];
-        args.extend(["--wait", "--timeout", "3m"]);
+        args.extend(["--wait", "--timeout", "3m", "--reset-values"]);
         values.iter().for_each(|value| args.extend(["--set", value]));
         self.lab().helm(&args)?;
         *last = wanted;

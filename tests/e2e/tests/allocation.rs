@@ -1,7 +1,9 @@
 //! Pools, what Services ask of them, and controllers that die meanwhile.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
 use std::net::IpAddr;
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
@@ -163,17 +165,21 @@ fn controller_killed(cluster: &Cluster) -> Result<()> {
     cluster.configure_text("address-pools: []\n")?;
     cluster.apply(&many())?;
     let pids = cluster.lab().container_pids(HERALD_NAMESPACE, &pod, "controller")?;
-    thread::scope(|scope| {
-        let configured = scope.spawn(|| cluster.configure_text(ROOM_FOR_MANY));
-        // The first address is out: the others are being given at this moment.
-        let first = "--for=jsonpath={.status.loadBalancer.ingress[0].ip}";
-        let seen = cluster.lab().kubectl(&["-n", NAMESPACE, "wait", first, "service/many-00", "--timeout=60s"]);
-        for pid in pids {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
-        seen?;
-        configured.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })?;
+    let line = "jsonpath={.status.loadBalancer.ingress[0].ip}{\"\\n\"}";
+    let args = ["-n", NAMESPACE, "get", "services", "--watch-only", "--output", line];
+    let mut watch = cluster.lab().kubectl_command(&args)?;
+    let mut watch = watch.stdout(Stdio::piped()).spawn().map_err(Error::io("kubectl get --watch-only"))?;
+    let lines = BufReader::new(watch.stdout.take().ok_or_else(|| missing("kubectl's output"))?).lines();
+    // The watch has to stand before the first address is out.
+    thread::sleep(Duration::from_secs(1));
+    cluster.configure_text(ROOM_FOR_MANY)?;
+    // The first address is out: the others are being given at this moment.
+    let first = lines.map_while(std::io::Result::ok).find(|line| !line.trim().is_empty());
+    for pid in pids {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    let ended = watch.kill().and_then(|()| watch.wait()).map_err(Error::io("ending kubectl"));
+    ended.and_then(|_| first.ok_or_else(|| missing("the first address in the watch")))?;
     let before = given(cluster)?;
     eprintln!("  {} of 30 had an address when the controller was killed", before.len());
     all_served(cluster, &before)
