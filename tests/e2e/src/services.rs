@@ -115,7 +115,7 @@ impl Cluster {
     /// kubectl's stderr.
     pub fn clean(&self) -> Result<()> {
         let kinds = "services,deployments,pods";
-        let args = ["-n", NAMESPACE, "delete", kinds, "--all", "--wait=true", "--timeout=60s"];
+        let args = ["-n", NAMESPACE, "delete", kinds, "--all", "--wait=true", "--timeout=120s"];
         Ok(self.lab().kubectl(&args).map(drop)?)
     }
 
