@@ -42,7 +42,8 @@ fn leave(keep: bool) {
     }
     eprintln!("interrupted: removing the lab");
     if let Some(program) = lab_program() {
-        let error = Command::new(&program).arg("down").exec();
+        // Through a shell for the exit code alone: what was interrupted has not passed.
+        let error = Command::new("sh").args(["-c", r#""$0" down; exit 130"#]).arg(&program).exec();
         eprintln!("{}: {error}", program.display());
     }
     eprintln!("the lab may still be there: remove it with `make lab-down`");
