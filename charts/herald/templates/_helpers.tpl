@@ -59,8 +59,8 @@ app.kubernetes.io/component: speaker
 {{- end -}}
 
 {{- /*
-glibc's allocator keeps an arena for every thread and what a long list once needed. One arena, and large blocks given back at once, halve
-the resident memory with a thousand Services; nothing here allocates in parallel.
+glibc's allocator keeps an arena for every thread and what a long list once needed. One arena, and large blocks given back at once, save
+several MiB of resident memory on every node with a thousand Services; nothing here allocates much in parallel.
 */ -}}
 {{- define "herald.memoryEnv" -}}
 - name: MALLOC_ARENA_MAX

@@ -20,18 +20,22 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, JoinSet},
+    time::{Instant, sleep_until},
 };
 
 /// How many notices may wait; beyond it they are dropped and counted.
 const QUEUE: usize = 4096;
 /// How many distinct notices are remembered for counting repeats.
-const REMEMBERED: usize = 4096;
+const REMEMBERED: usize = 1024;
 /// How many writes run at once: few, as addresses matter more than their announcement.
 const IN_FLIGHT: usize = 4;
+/// Pause between two writes: a thousand Services at once must not make the API server slow for the status writes beside them.
+const PACE: Duration = Duration::from_millis(10);
 
 /// Normal or Warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -150,10 +154,14 @@ struct Worker {
 impl Worker {
     async fn run(mut self, mut notices: mpsc::Receiver<Notice>, shutdown: Shutdown) {
         let mut writes = JoinSet::new();
+        let mut not_before = Instant::now();
         loop {
+            let waits = Instant::now() < not_before;
             tokio::select! {
-                notice = notices.recv(), if writes.len() < IN_FLIGHT => match notice {
+                () = sleep_until(not_before), if waits => {}
+                notice = notices.recv(), if !waits && writes.len() < IN_FLIGHT => match notice {
                     Some(notice) => {
+                        not_before = Instant::now() + PACE;
                         let (event, known) = self.next(&notice, Timestamp::now());
                         writes.spawn(write(self.client.clone(), event, known.count));
                     }
