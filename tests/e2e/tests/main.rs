@@ -47,7 +47,8 @@ fn run(shared: &Shared, name: &str, journey: Journey) -> std::result::Result<(),
         // The message is on stderr already.
         Err(_) => "panicked".to_owned(),
     };
-    eprintln!("{name}: {error}\n{}", cluster.diagnosis());
+    // The error last: a report of a failed run often shows the end only.
+    eprintln!("{}\n{name}: {error}", cluster.diagnosis());
     Err(error.into())
 }
 
