@@ -11,12 +11,12 @@ use crate::{
         responder::Seen,
         sys::boottime,
     },
-    observe::Observed,
     ports::{Ports, Sinks},
 };
 use herald_core::{
     NodeName, ServiceKey,
     membership::{Change, Identity},
+    ownership::Snapshot,
     speaker::{Effect, Input, Speaker, Taken},
     time::{Moment, Timing},
 };
@@ -54,7 +54,7 @@ pub struct Resources {
     /// The links of this node.
     pub links: watch::Receiver<Arc<Links>>,
     /// The state of the cluster; `None` until complete.
-    pub observed: watch::Receiver<Option<Arc<Observed>>>,
+    pub observed: watch::Receiver<Option<Arc<Snapshot>>>,
     /// Keys of the hellos.
     pub keys: watch::Receiver<Arc<Keys>>,
     /// Whether to stand by; `None` = not known yet, which is the same.
@@ -181,8 +181,7 @@ impl Driver {
     }
 
     fn take_observed(&mut self) {
-        let snapshot =
-            self.resources.observed.borrow_and_update().as_ref().map(|observed| Arc::clone(&observed.snapshot));
+        let snapshot = self.resources.observed.borrow_and_update().clone();
         if let Some(snapshot) = snapshot {
             self.input(Input::Snapshot(snapshot));
         }
@@ -243,8 +242,8 @@ impl Driver {
             Effect::Announcing(service) => {
                 tracing::info!(%service, addresses = ?self.speaker.announcing().get(&service), "announcing");
                 let observed = self.resources.observed.borrow();
-                let uid = observed.as_ref().and_then(|observed| observed.uids.get(&service));
-                (self.resources.announcing)(&service, uid.map_or("", String::as_str));
+                let uid = observed.as_ref().and_then(|snapshot| Some(&*snapshot.services.get(&service)?.uid));
+                (self.resources.announcing)(&service, uid.unwrap_or_default());
             }
             Effect::Withdrawn(service) => tracing::info!(%service, "not announcing any more"),
         }
@@ -304,7 +303,7 @@ impl Driver {
         });
         self.resources.scrape.send_replace(Arc::new(Scrape {
             node: Some(self.resources.me.node.clone()),
-            announcing: self.speaker.announcing().clone(),
+            announcing: Arc::clone(self.speaker.announcing()),
             links: links.collect(),
             gratuitous: self.gratuitous.clone(),
             datagrams: self.udp.as_ref().map(|udp| Arc::clone(udp.counters())),

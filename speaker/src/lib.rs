@@ -12,7 +12,6 @@ mod observe;
 mod ports;
 
 pub use config::SpeakerConfig;
-pub use observe::Observed;
 
 use herald_api::event::{self, Kind, ServiceEvent};
 use herald_core::{NodeName, ServiceKey, membership::Identity, time::InvalidTiming};

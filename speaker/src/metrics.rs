@@ -1,14 +1,14 @@
 //! The speaker's metrics, written when they are scraped, from what the driver published: series go with their object.
 
 use crate::net::{answer::AnswerTable, hello_io::HelloCounters, responder::ResponderCounters};
-use herald_core::{LinkName, NodeName, ServiceKey};
+use herald_core::{LinkName, NodeName, ServiceKey, Set};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
     metrics::{counter::ConstCounter, gauge::ConstGauge},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -56,7 +56,7 @@ pub struct Scrape {
     /// This node.
     pub node: Option<NodeName>,
     /// What this node announces.
-    pub announcing: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
+    pub announcing: Arc<BTreeMap<ServiceKey, Set<IpAddr>>>,
     /// Its links.
     pub links: Vec<LinkScrape>,
     /// What was said unasked.

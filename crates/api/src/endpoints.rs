@@ -13,7 +13,7 @@ pub struct Slice {
     /// The Service that it belongs to.
     pub service: ServiceKey,
     /// Its endpoints.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Box<[Endpoint]>,
 }
 
 /// One endpoint.
@@ -69,12 +69,9 @@ impl Endpoint {
 /// migrating VM) counts wherever it is healthy: an unhealthy entry never hides a healthy one.
 #[must_use]
 pub fn serving<'a>(slices: impl IntoIterator<Item = &'a Slice>) -> Serving {
-    let mut all = Serving::default();
-    for endpoint in slices.into_iter().flat_map(|slice| &slice.endpoints).filter(|endpoint| endpoint.serves()) {
-        all.any = true;
-        all.nodes.extend(endpoint.node.clone());
-    }
-    all
+    let endpoints = slices.into_iter().flat_map(|slice| &slice.endpoints);
+    let able: Vec<&Endpoint> = endpoints.filter(|endpoint| endpoint.serves()).collect();
+    Serving { any: !able.is_empty(), nodes: able.iter().filter_map(|endpoint| endpoint.node.clone()).collect() }
 }
 
 #[cfg(test)]
@@ -131,7 +128,7 @@ mod tests {
     #[test]
     fn an_endpoint_without_node_serves_but_names_none() {
         let slice = slice("- {addresses: [10.0.0.1]}\n");
-        assert_eq!(serving([&slice]), Serving { any: true, nodes: std::collections::BTreeSet::new() });
+        assert_eq!(serving([&slice]), Serving { any: true, nodes: herald_core::Set::default() });
         assert_eq!(serving(&[]), Serving::default());
     }
 }

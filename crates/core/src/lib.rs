@@ -23,7 +23,9 @@ pub mod net;
 pub mod node;
 pub mod ownership;
 pub mod service;
+mod set;
 pub mod speaker;
 pub mod time;
 
 pub use names::{LinkName, NodeName, PoolName, ServiceKey};
+pub use set::Set;

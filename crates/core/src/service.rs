@@ -1,6 +1,6 @@
 //! What a Service asks for, as far as the rules need it.
 
-use crate::{NodeName, PoolName, ServiceKey, net::Family};
+use crate::{NodeName, PoolName, ServiceKey, Set, net::Family};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -115,7 +115,7 @@ pub struct Serving {
     /// Whether any endpoint anywhere can serve.
     pub any: bool,
     /// Nodes with an endpoint that can serve.
-    pub nodes: BTreeSet<NodeName>,
+    pub nodes: Set<NodeName>,
 }
 
 /// Services by key.

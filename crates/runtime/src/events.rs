@@ -31,11 +31,13 @@ use tokio::{
 /// How many notices may wait; beyond it they are dropped and counted.
 const QUEUE: usize = 4096;
 /// How many distinct notices are remembered for counting repeats.
-const REMEMBERED: usize = 1024;
+const REMEMBERED: usize = 256;
 /// How many writes run at once: few, as addresses matter more than their announcement.
 const IN_FLIGHT: usize = 4;
-/// Pause between two writes: a thousand Services at once must not make the API server slow for the status writes beside them.
-const PACE: Duration = Duration::from_millis(10);
+/// How many may be written at once after a quiet time (client-go's burst for events is 25 as well).
+const BURST: u32 = 25;
+/// Pause between two writes after that: a thousand Services at once must not make the API server slow for the status writes beside them.
+const PACE: Duration = Duration::from_millis(40);
 
 /// Normal or Warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,14 +156,16 @@ struct Worker {
 impl Worker {
     async fn run(mut self, mut notices: mpsc::Receiver<Notice>, shutdown: Shutdown) {
         let mut writes = JoinSet::new();
-        let mut not_before = Instant::now();
+        // When the last write would have been, had all been a pace apart: it may run ahead of the clock by a burst.
+        let mut paced = Instant::now();
         loop {
+            let not_before = paced.checked_sub(PACE * BURST).unwrap_or(paced);
             let waits = Instant::now() < not_before;
             tokio::select! {
                 () = sleep_until(not_before), if waits => {}
                 notice = notices.recv(), if !waits && writes.len() < IN_FLIGHT => match notice {
                     Some(notice) => {
-                        not_before = Instant::now() + PACE;
+                        paced = paced.max(Instant::now()) + PACE;
                         let (event, known) = self.next(&notice, Timestamp::now());
                         writes.spawn(write(self.client.clone(), event, known.count));
                     }

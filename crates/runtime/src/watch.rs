@@ -17,7 +17,7 @@ use kube::{
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::{collections::BTreeMap, fmt, pin::pin, time::Duration};
+use std::{collections::BTreeMap, fmt, pin::pin, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 /// Longest pause between two attempts to resume a failed watch: kube's default of 30 s would be the time during which nothing gets an
@@ -34,15 +34,15 @@ pub type Guarded<K> = DeserializeGuard<K>;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
     /// Namespace; empty for cluster-wide kinds.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// Name.
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 impl ObjectKey {
     /// The key of an object.
     pub fn of(object: &impl ResourceExt) -> Self {
-        Self { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+        Self { namespace: object.namespace().unwrap_or_default().into(), name: object.name_any().into() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Builders that read as sentences.
 
 use herald_core::{
-    NodeName, ServiceKey,
+    ServiceKey,
     config::{Config, Pool, Protocol},
     node::{Node, SpeakerPod},
     ownership::{Announceable, Snapshot},
@@ -9,7 +9,7 @@ use herald_core::{
     speaker::Link,
 };
 use herald_wire::Mac;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A snapshot with these nodes (192.168.56.101 and up, speaker pods ready) and one layer-2 pool 192.168.56.0/24 + fd56::/64.
 #[must_use]
@@ -38,12 +38,10 @@ pub fn snapshot(nodes: &[&str]) -> Snapshot {
 /// Adds a Service `default/NAME` with these addresses and an endpoint on every node.
 pub fn announce(snapshot: &mut Snapshot, name: &str, addresses: &[&str]) {
     let service = Announceable {
+        uid: name.into(),
         addresses: addresses.iter().filter_map(|address| address.parse().ok()).collect(),
         traffic_policy: TrafficPolicy::Cluster,
-        serving: Serving {
-            any: true,
-            nodes: snapshot.nodes.keys().cloned().collect::<std::collections::BTreeSet<NodeName>>(),
-        },
+        serving: Arc::new(Serving { any: true, nodes: snapshot.nodes.keys().cloned().collect() }),
     };
     snapshot.services.insert(ServiceKey::new("default", name), service);
 }

@@ -4,11 +4,10 @@ mod cluster;
 mod world;
 
 pub(crate) use cluster::{cluster_id, keys};
-pub use world::Observed;
 
 use crate::config::SpeakerConfig;
 use herald_api::{config_map, endpoints, node, pod, service};
-use herald_core::service::Service;
+use herald_core::{ownership::Snapshot, service::Service};
 use herald_runtime::{
     metrics::ClientMetrics,
     readiness::Condition,
@@ -60,7 +59,7 @@ pub(crate) fn start(
     config: &SpeakerConfig,
     shown: Shown,
     shutdown: &Shutdown,
-) -> watch::Receiver<Option<Arc<Observed>>> {
+) -> watch::Receiver<Option<Arc<Snapshot>>> {
     let (tx, rx) = mpsc::channel(QUEUE);
     watch_all(client, config, &tx, shutdown);
     let (snapshots, receiver) = watch::channel(None);
@@ -122,12 +121,11 @@ fn watch_all(client: &Client, config: &SpeakerConfig, tx: &mpsc::Sender<Input>, 
 
 /// A Service that wants to be announced.
 fn service_object(object: &core::Service, class: Option<&str>) -> Option<ServiceObject> {
-    let Service { key, is_load_balancer, traffic_policy, ingress, .. } = service::from_object(object, class)?;
+    let Service { is_load_balancer, traffic_policy, ingress, .. } = service::from_object(object, class)?;
     let ObjectMeta { uid, .. } = &object.metadata;
     is_load_balancer.then(|| ServiceObject {
-        key,
-        uid: uid.clone().unwrap_or_default(),
-        addresses: ingress,
+        uid: uid.as_deref().unwrap_or_default().into(),
+        addresses: ingress.into(),
         traffic_policy,
     })
 }
@@ -136,7 +134,7 @@ fn service_object(object: &core::Service, class: Option<&str>) -> Option<Service
 async fn run(
     mut world: World,
     mut changes: mpsc::Receiver<Input>,
-    snapshots: watch::Sender<Option<Arc<Observed>>>,
+    snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     shown: Shown,
 ) {
     let mut not_before = Instant::now();
@@ -157,8 +155,8 @@ async fn run(
         }
         if pending && Instant::now() >= not_before {
             let started = Instant::now();
-            if let Some(observed) = world.observed() {
-                snapshots.send_replace(Some(Arc::new(observed)));
+            if let Some(snapshot) = world.snapshot() {
+                snapshots.send_replace(Some(Arc::new(snapshot)));
             }
             pending = false;
             not_before = Instant::now() + (started.elapsed() * COST_SHARE).min(LONGEST_PAUSE);

@@ -23,19 +23,9 @@ use std::{
 /// A Service of type LoadBalancer and of our class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServiceObject {
-    pub(crate) key: ServiceKey,
-    pub(crate) uid: String,
-    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) uid: Arc<str>,
+    pub(crate) addresses: Arc<[IpAddr]>,
     pub(crate) traffic_policy: TrafficPolicy,
-}
-
-/// A complete snapshot, and what is needed to write events about its Services.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Observed {
-    /// What is decided on.
-    pub snapshot: Arc<Snapshot>,
-    /// `metadata.uid` of each Service.
-    pub uids: BTreeMap<ServiceKey, String>,
 }
 
 /// All objects of one kind.
@@ -96,8 +86,8 @@ pub(crate) struct World {
     speakers: Kind<SpeakerPod>,
     config: Kind<Result<ConfigFile, ConfigErrors>>,
     /// Slices of a Service, so that one change costs only its own Service.
-    slices_of: BTreeMap<ServiceKey, BTreeSet<ObjectKey>>,
-    serving: BTreeMap<ServiceKey, Serving>,
+    slices_of: BTreeMap<ServiceKey, Vec<ObjectKey>>,
+    serving: BTreeMap<ServiceKey, Arc<Serving>>,
     /// The last configuration that was valid.
     good: Option<Config>,
     ignore_exclude_label: bool,
@@ -155,11 +145,14 @@ impl World {
         for key in &changed {
             for owner in &services {
                 if let Some(keys) = self.slices_of.get_mut(owner) {
-                    keys.remove(key);
+                    keys.retain(|other| other != key);
                 }
             }
             if let Some(slice) = self.slices.objects.get(key) {
-                self.slices_of.entry(slice.service.clone()).or_default().insert(key.clone());
+                let keys = self.slices_of.entry(slice.service.clone()).or_default();
+                // Nearly always the only one.
+                keys.reserve_exact(1);
+                keys.push(key.clone());
                 services.insert(slice.service.clone());
             }
         }
@@ -177,10 +170,10 @@ impl World {
             return self.serving.remove(service).is_some();
         };
         let now = serving(keys.iter().filter_map(|key| self.slices.objects.get(key)));
-        if self.serving.get(service) == Some(&now) {
+        if self.serving.get(service).is_some_and(|before| **before == now) {
             return false;
         }
-        self.serving.insert(service.clone(), now);
+        self.serving.insert(service.clone(), Arc::new(now));
         true
     }
 
@@ -206,30 +199,30 @@ impl World {
     }
 
     /// The snapshot, once every watch has delivered its first full list.
-    pub(crate) fn observed(&mut self) -> Option<Observed> {
+    pub(crate) fn snapshot(&mut self) -> Option<Snapshot> {
         if !self.is_complete() {
             return None;
         }
         let stamp = Stamp { connected: self.connected(), resource_version: self.newest() };
         self.published = Some(stamp);
-        let services = self.services.objects.values().map(|service| {
+        let services = self.services.objects.iter().map(|(key, service)| {
+            let key = ServiceKey::new(Arc::clone(&key.namespace), Arc::clone(&key.name));
             let announceable = Announceable {
-                addresses: service.addresses.clone(),
+                uid: Arc::clone(&service.uid),
+                addresses: Arc::clone(&service.addresses),
                 traffic_policy: service.traffic_policy,
-                serving: self.serving.get(&service.key).cloned().unwrap_or_default(),
+                serving: self.serving.get(&key).cloned().unwrap_or_default(),
             };
-            (service.key.clone(), announceable)
+            (key, announceable)
         });
-        let snapshot = Snapshot {
+        Some(Snapshot {
             config: self.good.clone().unwrap_or_default(),
             services: services.collect(),
             nodes: self.nodes.objects.values().map(|node| (node.name.clone(), node.clone())).collect(),
             speakers: self.speakers_by_node(),
             ignore_exclude_label: self.ignore_exclude_label,
             stamp,
-        };
-        let uids = self.services.objects.values().map(|service| (service.key.clone(), service.uid.clone())).collect();
-        Some(Observed { snapshot: Arc::new(snapshot), uids })
+        })
     }
 
     /// While a DaemonSet is rolled out a node has two pods for a moment: a ready one counts.

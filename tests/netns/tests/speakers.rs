@@ -11,7 +11,6 @@ use herald_runtime::{
     shutdown::Shutdown,
 };
 use herald_speaker::{
-    Observed,
     driver::{self, Resources},
     links::watch::LinkWatch,
     metrics::Scrape,
@@ -19,7 +18,7 @@ use herald_speaker::{
 };
 use herald_testkit::build;
 use herald_wire::hello::{ClusterId, Key};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 const CLUSTER: ClusterId = ClusterId([9; 16]);
@@ -35,11 +34,7 @@ struct Node {
     port: String,
     shutdown: Shutdown,
     speaker: Option<Background>,
-    snapshot: watch::Sender<Option<Arc<Observed>>>,
-}
-
-fn observed(snapshot: Snapshot) -> Option<Arc<Observed>> {
-    Some(Arc::new(Observed { snapshot: Arc::new(snapshot), uids: BTreeMap::new() }))
+    snapshot: watch::Sender<Option<Arc<Snapshot>>>,
 }
 
 /// One Service with an address of each family.
@@ -54,7 +49,7 @@ impl Node {
         let host = net.host(name);
         let port = lan.attach(&host, "eth0");
         host.cmd(&format!("ip address add 192.168.56.{number}/24 dev eth0"));
-        let snapshot = watch::channel(observed(cluster())).0;
+        let snapshot = watch::channel(Some(Arc::new(cluster()))).0;
         Self { name, host, port, shutdown: Shutdown::manual(), speaker: None, snapshot }
     }
 
@@ -238,7 +233,7 @@ fn what_is_not_announced_any_more_is_not_answered() {
     site.settled();
     let empty = build::snapshot(&NODES);
     for node in &site.nodes {
-        node.snapshot.send_replace(observed(empty.clone()));
+        node.snapshot.send_replace(Some(Arc::new(empty.clone())));
     }
     eventually("nobody answers", || site.learnt(VIP4).is_none() && site.learnt(VIP6).is_none());
 }

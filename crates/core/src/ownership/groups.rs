@@ -1,7 +1,7 @@
 //! Services that must have one owner together.
 
 use super::{Announceable, Snapshot, silent};
-use crate::ServiceKey;
+use crate::{ServiceKey, Set};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,9 +15,9 @@ pub struct Group {
     /// else its lowest IPv6 address (MetalLB elects twice there and can disagree with itself).
     pub key: IpAddr,
     /// Every address of the group.
-    pub addresses: BTreeSet<IpAddr>,
+    pub addresses: Set<IpAddr>,
     /// Every Service of the group.
-    pub services: BTreeSet<ServiceKey>,
+    pub services: Set<ServiceKey>,
 }
 
 /// The groups of all Services that can be announced, ordered by their lowest address.
@@ -27,7 +27,7 @@ pub fn groups(snapshot: &Snapshot) -> Vec<Group> {
         snapshot.services.iter().filter(|(_, service)| silent(&snapshot.config, service).is_none()).collect();
     let mut by_address: BTreeMap<IpAddr, Vec<&ServiceKey>> = BTreeMap::new();
     for (key, service) in &announced {
-        for address in &service.addresses {
+        for address in &*service.addresses {
             by_address.entry(*address).or_default().push(key);
         }
     }
@@ -45,12 +45,17 @@ pub fn groups(snapshot: &Snapshot) -> Vec<Group> {
             }
             for key in by_address.get(&address).into_iter().flatten() {
                 if services.insert((*key).clone()) {
-                    open.extend(announced.get(key).into_iter().flat_map(|service| &service.addresses));
+                    open.extend(announced.get(key).into_iter().flat_map(|service| &*service.addresses));
                 }
             }
         }
         seen.extend(&addresses);
-        groups.push(Group { key: key_of(&announced, &addresses, &services, *start), addresses, services });
+        let key = key_of(&announced, &addresses, &services, *start);
+        groups.push(Group {
+            key,
+            addresses: addresses.into_iter().collect(),
+            services: services.into_iter().collect(),
+        });
     }
     groups
 }

@@ -35,6 +35,7 @@ use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 /// Everything a speaker decides on, complete and consistent: made only after every watch delivered its first full list.
@@ -55,14 +56,16 @@ pub struct Snapshot {
 }
 
 /// A Service as far as announcing it goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announceable {
+    /// Its `metadata.uid`: one that was deleted and made again is another Service, and events name it.
+    pub uid: Arc<str>,
     /// Its addresses, as its status has them.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Arc<[IpAddr]>,
     /// Its externalTrafficPolicy.
     pub traffic_policy: TrafficPolicy,
     /// Which endpoints can serve.
-    pub serving: Serving,
+    pub serving: Arc<Serving>,
 }
 
 /// Why nobody announces a Service. The text names the next step.
@@ -119,7 +122,7 @@ pub fn silent(config: &Config, service: &Announceable) -> Option<Silent> {
     if service.addresses.is_empty() {
         return Some(Silent::NoAddress);
     }
-    for address in &service.addresses {
+    for address in &*service.addresses {
         match config.pool_of(*address) {
             None => return Some(Silent::NotInAnyPool(*address)),
             Some((name, pool)) if pool.protocol == crate::config::Protocol::Bgp => {

@@ -1,6 +1,5 @@
 use super::*;
 use crate::{config::Pool, config::Protocol};
-use std::collections::BTreeSet;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -51,9 +50,13 @@ fn snapshot() -> Snapshot {
 
 fn service(addresses: &[&str], policy: TrafficPolicy, nodes: &[&str]) -> Announceable {
     Announceable {
+        uid: "uid".into(),
         addresses: addresses.iter().map(|a| ip(a)).collect(),
         traffic_policy: policy,
-        serving: Serving { any: !nodes.is_empty(), nodes: nodes.iter().map(|n| NodeName::from(*n)).collect() },
+        serving: Arc::new(Serving {
+            any: !nodes.is_empty(),
+            nodes: nodes.iter().map(|n| NodeName::from(*n)).collect(),
+        }),
     }
 }
 
@@ -151,7 +154,7 @@ fn sharing_and_dual_stack_connect_services_to_one_group() {
     let groups = groups(&snapshot);
     assert_eq!(groups.len(), 2);
     let group = groups.iter().find(|g| g.services.len() == 2).unwrap();
-    assert_eq!(group.addresses, BTreeSet::from([ip("192.0.2.9"), ip("fd00::1")]));
+    assert_eq!(group.addresses, crate::Set::from([ip("192.0.2.9"), ip("fd00::1")]));
     assert_eq!(group.key, ip("192.0.2.9"), "the lowest IPv4 address of a larger group");
 }
 

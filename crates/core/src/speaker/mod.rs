@@ -11,7 +11,7 @@ pub use messages::{Effect, Input, Link, Taken};
 pub use state::{LinkState, ServiceState, State};
 
 use crate::{
-    LinkName, NodeName, ServiceKey,
+    LinkName, NodeName, ServiceKey, Set,
     announce::{Announcer, Place},
     membership::{Frame, Identity, Member, Membership, Roster, Speaking, Standing},
     ownership::{Group, Snapshot, desired, groups},
@@ -38,7 +38,7 @@ pub struct Speaker {
     announcer: Announcer,
     /// What each link's responder was told to answer.
     answers: BTreeMap<LinkName, BTreeSet<IpAddr>>,
-    announcing: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
+    announcing: Arc<BTreeMap<ServiceKey, Set<IpAddr>>>,
     key: bool,
     standby: bool,
     stop: Option<bool>,
@@ -60,7 +60,7 @@ impl Speaker {
             memberships: BTreeMap::new(),
             announcer: Announcer::default(),
             answers: BTreeMap::new(),
-            announcing: BTreeMap::new(),
+            announcing: Arc::default(),
             key: false,
             standby: false,
             stop: None,
@@ -252,11 +252,11 @@ impl Speaker {
         };
         let addresses: BTreeSet<IpAddr> =
             owned.iter().filter(|(link, address)| of_record(link, *address)).map(|(_, address)| *address).collect();
-        let mut announcing: BTreeMap<ServiceKey, BTreeSet<IpAddr>> = BTreeMap::new();
+        let mut announcing: BTreeMap<ServiceKey, Set<IpAddr>> = BTreeMap::new();
         if let Some(snapshot) = &self.snapshot {
             for key in self.groups.iter().flat_map(|group| &group.services) {
-                let own = snapshot.services.get(key).into_iter().flat_map(|service| &service.addresses);
-                let here: BTreeSet<IpAddr> = own.filter(|address| addresses.contains(address)).copied().collect();
+                let own = snapshot.services.get(key).into_iter().flat_map(|service| &*service.addresses);
+                let here: Set<IpAddr> = own.filter(|address| addresses.contains(address)).copied().collect();
                 if !here.is_empty() {
                     announcing.insert(key.clone(), here);
                 }
@@ -266,7 +266,7 @@ impl Speaker {
         effects.extend(withdrawn.cloned().map(Effect::Withdrawn));
         let new = announcing.keys().filter(|key| !self.announcing.contains_key(*key));
         effects.extend(new.cloned().map(Effect::Announcing));
-        self.announcing = announcing;
+        self.announcing = Arc::new(announcing);
     }
 
     fn speak(&mut self, now: Moment, effects: &mut Vec<Effect>) {
@@ -313,7 +313,7 @@ impl Speaker {
 
     /// The addresses that this node announces, by Service, on links of record.
     #[must_use]
-    pub fn announcing(&self) -> &BTreeMap<ServiceKey, BTreeSet<IpAddr>> {
+    pub fn announcing(&self) -> &Arc<BTreeMap<ServiceKey, Set<IpAddr>>> {
         &self.announcing
     }
 

@@ -80,7 +80,7 @@ impl Speaker {
         }
         let state = |(key, service): (&ServiceKey, &crate::ownership::Announceable)| {
             let state = ServiceState {
-                addresses: service.addresses.clone(),
+                addresses: service.addresses.to_vec(),
                 silent: silent(&snapshot.config, service),
                 verdicts: verdicts.remove(key).unwrap_or_default(),
             };

@@ -2,7 +2,7 @@ use super::*;
 use herald_api::endpoints::Endpoint;
 
 fn key(name: &str) -> ObjectKey {
-    ObjectKey { namespace: "default".to_owned(), name: name.to_owned() }
+    ObjectKey { namespace: "default".into(), name: name.into() }
 }
 
 fn web() -> ServiceKey {
@@ -12,14 +12,13 @@ fn web() -> ServiceKey {
 fn slice(node: &str, ready: bool) -> Slice {
     let endpoint =
         Endpoint { node: Some(node.into()), address: "10.244.1.2".parse().unwrap(), ready: Some(ready), serving: None };
-    Slice { service: web(), endpoints: vec![endpoint] }
+    Slice { service: web(), endpoints: [endpoint].into() }
 }
 
 fn service() -> ServiceObject {
     ServiceObject {
-        key: web(),
-        uid: "u".to_owned(),
-        addresses: vec!["192.168.56.11".parse().unwrap()],
+        uid: "u".into(),
+        addresses: ["192.168.56.11".parse().unwrap()].into(),
         traffic_policy: TrafficPolicy::Local,
     }
 }
@@ -35,28 +34,28 @@ fn complete() -> World {
     assert!(!world.apply(Input::Slices(reset([(key("web-1"), slice("w1", true))]))));
     assert!(!world.apply(Input::Nodes(reset([]))));
     assert!(!world.apply(Input::Speakers(reset([]))));
-    assert!(world.observed().is_none(), "nothing is decided before every list has come");
+    assert!(world.snapshot().is_none(), "nothing is decided before every list has come");
     assert!(world.apply(Input::Config(reset([]))));
     world
 }
 
 fn serving_of(world: &mut World) -> Serving {
-    world.observed().unwrap().snapshot.services[&web()].serving.clone()
+    world.snapshot().unwrap().services[&web()].serving.as_ref().clone()
 }
 
 #[test]
 fn a_snapshot_joins_services_with_their_endpoints() {
     let mut world = complete();
-    let observed = world.observed().unwrap();
-    assert_eq!(observed.uids[&web()], "u");
-    assert_eq!(observed.snapshot.stamp, Stamp { connected: true, resource_version: 10 });
+    let observed = world.snapshot().unwrap();
+    assert_eq!(&*observed.services[&web()].uid, "u");
+    assert_eq!(observed.stamp, Stamp { connected: true, resource_version: 10 });
     assert_eq!(serving_of(&mut world).nodes, ["w1".into()].into());
 }
 
 #[test]
 fn a_change_that_changes_nothing_is_not_worth_a_snapshot() {
     let mut world = complete();
-    world.observed();
+    world.snapshot();
     assert!(!world.apply(Input::Services(Change::Set { key: key("web"), value: service(), newest: 11 })));
     assert!(!world.apply(Input::Slices(Change::Set { key: key("web-1"), value: slice("w1", true), newest: 12 })));
     assert!(world.apply(Input::Slices(Change::Set { key: key("web-1"), value: slice("w1", false), newest: 13 })));
@@ -66,19 +65,19 @@ fn a_change_that_changes_nothing_is_not_worth_a_snapshot() {
 #[test]
 fn what_vanished_without_a_delete_is_found_by_the_next_list() {
     let mut world = complete();
-    world.observed();
+    world.snapshot();
     assert!(world.apply(Input::Slices(reset([(key("web-2"), slice("w2", true))]))));
     assert_eq!(serving_of(&mut world).nodes, ["w2".into()].into(), "web-1 is gone");
     assert!(world.apply(Input::Slices(reset([]))));
     assert_eq!(serving_of(&mut world), Serving::default());
     assert!(world.apply(Input::Services(reset([]))));
-    assert!(world.observed().unwrap().snapshot.services.is_empty());
+    assert!(world.snapshot().unwrap().services.is_empty());
 }
 
 #[test]
 fn a_deleted_slice_takes_its_endpoints_along() {
     let mut world = complete();
-    world.observed();
+    world.snapshot();
     assert!(world.apply(Input::Slices(Change::Set { key: key("web-2"), value: slice("w2", true), newest: 11 })));
     assert!(world.apply(Input::Slices(Change::Gone { key: key("web-2"), newest: 12 })));
     assert_eq!(serving_of(&mut world).nodes, ["w1".into()].into());
@@ -87,13 +86,13 @@ fn a_deleted_slice_takes_its_endpoints_along() {
 #[test]
 fn a_lost_api_server_keeps_everything_and_is_told_in_the_stamp() {
     let mut world = complete();
-    let before = world.observed().unwrap();
+    let before = world.snapshot().unwrap();
     assert!(world.apply(Input::Nodes(Change::Disconnected("refused".to_owned()))));
-    let after = world.observed().unwrap();
-    assert!(!after.snapshot.stamp.connected);
-    assert_eq!(after.snapshot.services, before.snapshot.services);
+    let after = world.snapshot().unwrap();
+    assert!(!after.stamp.connected);
+    assert_eq!(after.services, before.services);
     assert!(world.apply(Input::Nodes(Change::Connected)));
-    assert!(world.observed().unwrap().snapshot.stamp.connected);
+    assert!(world.snapshot().unwrap().stamp.connected);
 }
 
 #[test]
@@ -101,7 +100,7 @@ fn a_wrong_or_deleted_configuration_leaves_the_last_good_one() {
     let mut world = complete();
     let good = herald_api::config_map::parse("address-pools: [{name: a, protocol: layer2, addresses: [192.0.2.0/24]}]");
     assert!(world.apply(Input::Config(Change::Set { key: key("config"), value: good, newest: 11 })));
-    let pools = |world: &mut World| world.observed().unwrap().snapshot.config.pools.len();
+    let pools = |world: &mut World| world.snapshot().unwrap().config.pools.len();
     assert_eq!(pools(&mut world), 1);
     let wrong = herald_api::config_map::parse("address-pools: [{name: a}]");
     assert!(wrong.is_err());
@@ -116,5 +115,5 @@ fn during_a_rollout_a_ready_pod_of_the_node_counts() {
     let mut world = complete();
     let pod = |ready| SpeakerPod { node: "w1".into(), ready };
     world.apply(Input::Speakers(reset([(key("new"), pod(false)), (key("old"), pod(true))])));
-    assert!(world.observed().unwrap().snapshot.speakers[&"w1".into()].ready);
+    assert!(world.snapshot().unwrap().speakers[&"w1".into()].ready);
 }

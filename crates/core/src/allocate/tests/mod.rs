@@ -171,7 +171,7 @@ pub(super) fn writes(effects: &[Effect]) -> Vec<(String, Vec<String>)> {
         .filter_map(|effect| match effect {
             Effect::WriteStatus { service, assignment } => {
                 let addresses = assignment.iter().flat_map(|assignment| &assignment.addresses);
-                Some((service.name.clone(), addresses.map(ToString::to_string).collect()))
+                Some((service.name.to_string(), addresses.map(ToString::to_string).collect()))
             }
             Effect::Event { .. } => None,
         })
@@ -183,7 +183,7 @@ pub(super) fn events(effects: &[Effect]) -> Vec<(String, Event)> {
     effects
         .iter()
         .filter_map(|effect| match effect {
-            Effect::Event { service, event } => Some((service.name.clone(), event.clone())),
+            Effect::Event { service, event } => Some((service.name.to_string(), event.clone())),
             Effect::WriteStatus { .. } => None,
         })
         .collect()
