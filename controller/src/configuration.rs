@@ -131,7 +131,7 @@ mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
 
     fn key() -> ObjectKey {
-        ObjectKey { namespace: "ns".to_owned(), name: "config".to_owned() }
+        ObjectKey { namespace: "ns".into(), name: "config".into() }
     }
 
     fn good() -> ConfigObject {

@@ -36,7 +36,7 @@ fn seen(name: &str, version: u64, address: Option<&str>) -> Observed {
 }
 
 fn object(name: &str) -> ObjectKey {
-    ObjectKey { namespace: "ns".to_owned(), name: name.to_owned() }
+    ObjectKey { namespace: "ns".into(), name: name.into() }
 }
 
 fn set(observed: Observed) -> Change<Observed> {

@@ -22,7 +22,7 @@ fn malformed(name: &str) -> Guarded<ConfigMap> {
 }
 
 fn key(name: &str) -> ObjectKey {
-    ObjectKey { namespace: "ns".to_owned(), name: name.to_owned() }
+    ObjectKey { namespace: "ns".into(), name: name.into() }
 }
 
 /// What the value of an object's data is; objects called `other` are not ours.
