@@ -12,6 +12,7 @@ pub fn from_object(object: &core::Node) -> Node {
     let status = object.status.as_ref();
     Node {
         name: NodeName::new(object.metadata.name.clone().unwrap_or_default()),
+        labels: object.metadata.labels.iter().flatten().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
         excluded: object.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(EXCLUDE_LABEL)),
         network_unavailable: status
             .and_then(|status| status.conditions.as_ref())

@@ -44,6 +44,7 @@ pub fn from_object(object: &core::Service, class: Option<&str>) -> Option<Servic
             object.metadata.namespace.clone().unwrap_or_default(),
             object.metadata.name.clone().unwrap_or_default(),
         ),
+        labels: object.metadata.labels.iter().flatten().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
         // Never absent in what an API server sends; the youngest wins no conflict.
         created: object.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second()),
         is_load_balancer,

@@ -5,6 +5,7 @@
 //! | module | rule |
 //! |---|---|
 //! | [`config`] | what the cluster's administrator configured: pools |
+//! | [`labels`] | labels and selectors |
 //! | [`service`] | what a Service asks for |
 //! | [`node`] | what a Node says about itself |
 //! | [`allocate`] | which Service gets which address |
@@ -17,6 +18,7 @@
 pub mod allocate;
 pub mod announce;
 pub mod config;
+pub mod labels;
 pub mod membership;
 mod names;
 pub mod net;
@@ -27,5 +29,5 @@ mod set;
 pub mod speaker;
 pub mod time;
 
-pub use names::{LinkName, NodeName, PoolName, ServiceKey};
+pub use names::{AdvertisementName, LinkName, NodeName, PoolName, ServiceKey};
 pub use set::Set;

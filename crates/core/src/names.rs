@@ -51,6 +51,10 @@ name!(
     PoolName
 );
 name!(
+    /// The name of an advertisement. Those that stand for a pool of the ConfigMap have the pool's name.
+    AdvertisementName
+);
+name!(
     /// The name of a network interface, for example `eth0`.
     LinkName
 );

@@ -1,6 +1,6 @@
 //! What a Node says about itself, as far as the rules need it.
 
-use crate::NodeName;
+use crate::{NodeName, labels::Labels};
 use serde::Serialize;
 use std::net::IpAddr;
 
@@ -9,6 +9,8 @@ use std::net::IpAddr;
 pub struct Node {
     /// Its name.
     pub name: NodeName,
+    /// Its labels: advertisements select by them.
+    pub labels: Labels,
     /// Carries label `node.kubernetes.io/exclude-from-external-load-balancers`, whatever its value.
     pub excluded: bool,
     /// Condition NetworkUnavailable is True.

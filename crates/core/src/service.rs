@@ -1,6 +1,6 @@
 //! What a Service asks for, as far as the rules need it.
 
-use crate::{NodeName, PoolName, ServiceKey, Set, net::Family};
+use crate::{NodeName, PoolName, ServiceKey, Set, labels::Labels, net::Family};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,6 +12,8 @@ use std::{
 pub struct Service {
     /// Namespace and name.
     pub key: ServiceKey,
+    /// Its labels: pools and advertisements select by them.
+    pub labels: Labels,
     /// Seconds since the epoch, from `metadata.creationTimestamp`: older ones are served first.
     pub created: i64,
     /// Whether `spec.type` is LoadBalancer; any other type gives its addresses back.

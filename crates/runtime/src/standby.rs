@@ -108,7 +108,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn key(name: &str) -> ObjectKey {
-        ObjectKey { namespace: "metallb-system".to_owned(), name: name.to_owned() }
+        ObjectKey { namespace: "metallb-system".into(), name: name.into() }
     }
 
     #[test]

@@ -2,29 +2,34 @@
 
 use herald_core::{
     ServiceKey,
-    config::{Config, Pool, Protocol},
+    config::{Config, L2Advertisement, Pool},
+    labels::Labels,
     node::{Node, SpeakerPod},
     ownership::{Announceable, Snapshot},
     service::{Serving, TrafficPolicy},
     speaker::Link,
 };
 use herald_wire::Mac;
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// A snapshot with these nodes (192.168.56.101 and up, speaker pods ready) and one layer-2 pool 192.168.56.0/24 + fd56::/64.
 #[must_use]
 pub fn snapshot(nodes: &[&str]) -> Snapshot {
     let pool = Pool {
-        protocol: Protocol::Layer2,
         ranges: ["192.168.56.0/24", "fd56::/64"].iter().filter_map(|range| range.parse().ok()).collect(),
         auto_assign: true,
-        avoid_buggy_ips: false,
+        ..Pool::default()
     };
-    let mut snapshot =
-        Snapshot { config: Config { pools: BTreeMap::from([("lan".into(), pool)]) }, ..Snapshot::default() };
+    let config = Config {
+        pools: [("lan".into(), pool)].into(),
+        l2_advertisements: [("lan".into(), L2Advertisement::default())].into(),
+        ..Config::default()
+    };
+    let mut snapshot = Snapshot { config, ..Snapshot::default() };
     for (number, name) in (101..).zip(nodes) {
         let node = Node {
             name: (*name).into(),
+            labels: Labels::default(),
             excluded: false,
             network_unavailable: false,
             internal_ips: vec![std::net::Ipv4Addr::new(192, 168, 56, number).into()],
@@ -39,6 +44,7 @@ pub fn snapshot(nodes: &[&str]) -> Snapshot {
 pub fn announce(snapshot: &mut Snapshot, name: &str, addresses: &[&str]) {
     let service = Announceable {
         uid: name.into(),
+        labels: Labels::default(),
         addresses: addresses.iter().filter_map(|address| address.parse().ok()).collect(),
         traffic_policy: TrafficPolicy::Cluster,
         serving: Arc::new(Serving { any: true, nodes: snapshot.nodes.keys().cloned().collect() }),

@@ -121,10 +121,11 @@ fn watch_all(client: &Client, config: &SpeakerConfig, tx: &mpsc::Sender<Input>, 
 
 /// A Service that wants to be announced.
 fn service_object(object: &core::Service, class: Option<&str>) -> Option<ServiceObject> {
-    let Service { is_load_balancer, traffic_policy, ingress, .. } = service::from_object(object, class)?;
+    let Service { labels, is_load_balancer, traffic_policy, ingress, .. } = service::from_object(object, class)?;
     let ObjectMeta { uid, .. } = &object.metadata;
     is_load_balancer.then(|| ServiceObject {
         uid: uid.as_deref().unwrap_or_default().into(),
+        labels,
         addresses: ingress.into(),
         traffic_policy,
     })

@@ -8,6 +8,7 @@ use herald_api::{
 use herald_core::{
     NodeName, ServiceKey,
     config::Config,
+    labels::Labels,
     node::{Node, SpeakerPod},
     ownership::{Announceable, Snapshot},
     service::{Serving, TrafficPolicy},
@@ -24,6 +25,7 @@ use std::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServiceObject {
     pub(crate) uid: Arc<str>,
+    pub(crate) labels: Labels,
     pub(crate) addresses: Arc<[IpAddr]>,
     pub(crate) traffic_policy: TrafficPolicy,
 }
@@ -209,6 +211,7 @@ impl World {
             let key = ServiceKey::new(Arc::clone(&key.namespace), Arc::clone(&key.name));
             let announceable = Announceable {
                 uid: Arc::clone(&service.uid),
+                labels: service.labels.clone(),
                 addresses: Arc::clone(&service.addresses),
                 traffic_policy: service.traffic_policy,
                 serving: self.serving.get(&key).cloned().unwrap_or_default(),

@@ -6,8 +6,8 @@ use super::{
     raw::{self, Lined},
 };
 use herald_core::{
-    PoolName,
-    config::{Config, Pool, Protocol},
+    AdvertisementName, PoolName,
+    config::{BgpAdvertisement, Config, L2Advertisement, Pool, PoolChoice},
     net::{Family, IpRange},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,18 +43,30 @@ pub(super) fn pools(
                 if let Some(first) = raw_advertisements.first() {
                     report.add(&place, first.referenced.line(), Problem::AdvertisementsForLayer2);
                 }
+                let advertisement = L2Advertisement { pools: PoolChoice::only(name.clone()), ..Default::default() };
+                config.l2_advertisements.insert(AdvertisementName::new(name.as_str()), advertisement);
             }
             Protocol::Bgp => {
                 let checked = self::advertisements(&raw_advertisements, &ranges, aliases, &place, report);
                 advertisements.insert(name.clone(), checked);
+                let advertisement = BgpAdvertisement { pools: PoolChoice::only(name.clone()) };
+                config.bgp_advertisements.insert(AdvertisementName::new(name.as_str()), advertisement);
             }
         }
         let ranges = ranges.into_iter().map(|(range, _)| range).collect();
         let auto_assign = raw.auto_assign.unwrap_or(true);
         let avoid_buggy_ips = raw.avoid_buggy_ips.unwrap_or(false);
-        config.pools.insert(name, Pool { protocol, ranges, auto_assign, avoid_buggy_ips });
+        config.pools.insert(name, Pool { ranges, auto_assign, avoid_buggy_ips, ..Pool::default() });
     }
     (config, advertisements)
+}
+
+/// How the addresses of a pool become known to the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    /// ARP and NDP on the link.
+    Layer2,
+    Bgp,
 }
 
 fn protocol(raw: Option<&Lined<String>>, place: &Place, line: u64, report: &mut Report) -> Protocol {

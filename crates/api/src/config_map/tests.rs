@@ -1,7 +1,7 @@
 use super::*;
 use herald_core::{
     PoolName,
-    config::{Pool, Protocol},
+    config::{Pool, PoolChoice},
 };
 use proptest::prelude::*;
 use std::time::Duration;
@@ -41,12 +41,11 @@ data:
       - 192.168.56.11-192.168.56.13
 ";
     let file = from_object(&serde_saphyr::from_str(object).unwrap()).unwrap();
-    let pool = Pool {
-        protocol: Protocol::Layer2,
-        ranges: vec!["192.168.56.11-192.168.56.13".parse().unwrap()],
-        auto_assign: true,
-        avoid_buggy_ips: false,
-    };
+    let pool =
+        Pool { ranges: vec!["192.168.56.11-192.168.56.13".parse().unwrap()], auto_assign: true, ..Pool::default() };
+    let advertised = &file.config.l2_advertisements[&"nginx-ip-range".into()];
+    assert_eq!(advertised.pools, PoolChoice::only("nginx-ip-range".into()), "protocol layer2 advertises the pool");
+    assert!(file.config.bgp_advertisements.is_empty());
     assert_eq!(file.config.pools.into_iter().collect::<Vec<_>>(), [(PoolName::new("nginx-ip-range"), pool)]);
 }
 
@@ -118,7 +117,9 @@ address-pools:
         gold.ranges.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["198.51.100.0-198.51.100.255", "fd00:1::-fd00:1::ffff:ffff:ffff:ffff", "203.0.113.4-203.0.113.11"]
     );
-    assert_eq!((gold.protocol, gold.auto_assign, gold.avoid_buggy_ips), (Protocol::Bgp, false, true));
+    assert_eq!((gold.auto_assign, gold.avoid_buggy_ips), (false, true));
+    assert!(file.config.l2_advertisements.is_empty(), "protocol bgp is not announced by ARP and NDP");
+    assert_eq!(file.config.bgp_advertisements[&"gold".into()].pools, PoolChoice::only("gold".into()));
     let plain =
         Advertisement { aggregation_length: 32, aggregation_length_v6: 128, local_pref: 0, communities: vec![] };
     let first = Advertisement {

@@ -26,6 +26,7 @@ pub use groups::{Group, groups};
 use crate::{
     NodeName, PoolName, ServiceKey,
     config::Config,
+    labels::Labels,
     membership::Member,
     node::{Node, SpeakerPod},
     service::{Serving, TrafficPolicy},
@@ -60,6 +61,8 @@ pub struct Snapshot {
 pub struct Announceable {
     /// Its `metadata.uid`: one that was deleted and made again is another Service, and events name it.
     pub uid: Arc<str>,
+    /// Its labels: advertisements select by them.
+    pub labels: Labels,
     /// Its addresses, as its status has them.
     pub addresses: Arc<[IpAddr]>,
     /// Its externalTrafficPolicy.
@@ -77,9 +80,12 @@ pub enum Silent {
     /// An address lies in no pool.
     #[error("address {0} is in no configured pool")]
     NotInAnyPool(IpAddr),
-    /// The pool is announced by BGP.
-    #[error("pool {0} has protocol bgp, which is not announced yet: use protocol layer2")]
+    /// The pool is announced by BGP alone.
+    #[error("pool {0} is announced by BGP only, which is not done yet: use protocol layer2 or an L2Advertisement")]
     Bgp(PoolName),
+    /// No advertisement is for the pool.
+    #[error("no advertisement is for pool {0}: create an L2Advertisement for it, or leave announcing to others")]
+    NotAdvertised(PoolName),
     /// No endpoint can serve.
     #[error("none of its endpoints is ready: see `kubectl get endpointslices`")]
     NoEndpoints,
@@ -125,8 +131,9 @@ pub fn silent(config: &Config, service: &Announceable) -> Option<Silent> {
     for address in &*service.addresses {
         match config.pool_of(*address) {
             None => return Some(Silent::NotInAnyPool(*address)),
-            Some((name, pool)) if pool.protocol == crate::config::Protocol::Bgp => {
-                return Some(Silent::Bgp(name.clone()));
+            Some((name, pool)) if !config.l2_advertisements.values().any(|l2| l2.pools.includes(name, pool)) => {
+                let bgp = config.bgp_advertisements.values().any(|bgp| bgp.pools.includes(name, pool));
+                return Some(if bgp { Silent::Bgp(name.clone()) } else { Silent::NotAdvertised(name.clone()) });
             }
             Some(_) => {}
         }

@@ -1,5 +1,8 @@
 use super::*;
-use crate::{config::Pool, config::Protocol};
+use crate::{
+    config::{BgpAdvertisement, L2Advertisement, Pool, PoolChoice},
+    labels::Labels,
+};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -26,22 +29,27 @@ fn rank_is_metallbs() {
 
 /// Three nodes; a layer2 pool and a bgp pool.
 fn snapshot() -> Snapshot {
-    let pool = |range: &str, protocol| Pool {
-        protocol,
-        ranges: vec![range.parse().unwrap(), "fd00::/64".parse().unwrap()]
-            [..if protocol == Protocol::Layer2 { 2 } else { 1 }]
-            .to_vec(),
+    let pool = |ranges: &[&str]| Pool {
+        ranges: ranges.iter().map(|range| range.parse().unwrap()).collect(),
         auto_assign: true,
-        avoid_buggy_ips: false,
+        ..Pool::default()
     };
-    let node =
-        |name: &str| Node { name: name.into(), excluded: false, network_unavailable: false, internal_ips: vec![] };
+    let node = |name: &str| Node {
+        name: name.into(),
+        labels: Labels::default(),
+        excluded: false,
+        network_unavailable: false,
+        internal_ips: vec![],
+    };
+    let (l2, bgp) = (PoolChoice::only("lan".into()), PoolChoice::only("wan".into()));
     Snapshot {
         config: Config {
             pools: BTreeMap::from([
-                ("lan".into(), pool("192.0.2.0/24", Protocol::Layer2)),
-                ("wan".into(), pool("198.51.100.0/24", Protocol::Bgp)),
+                ("lan".into(), pool(&["192.0.2.0/24", "fd00::/64"])),
+                ("wan".into(), pool(&["198.51.100.0/24"])),
             ]),
+            l2_advertisements: [("lan".into(), L2Advertisement { pools: l2, ..L2Advertisement::default() })].into(),
+            bgp_advertisements: [("wan".into(), BgpAdvertisement { pools: bgp })].into(),
         },
         nodes: ["a", "b", "c"].map(|n| (n.into(), node(n))).into(),
         ..Snapshot::default()
@@ -51,6 +59,7 @@ fn snapshot() -> Snapshot {
 fn service(addresses: &[&str], policy: TrafficPolicy, nodes: &[&str]) -> Announceable {
     Announceable {
         uid: "uid".into(),
+        labels: Labels::default(),
         addresses: addresses.iter().map(|a| ip(a)).collect(),
         traffic_policy: policy,
         serving: Arc::new(Serving {

@@ -18,6 +18,7 @@ fn slice(node: &str, ready: bool) -> Slice {
 fn service() -> ServiceObject {
     ServiceObject {
         uid: "u".into(),
+        labels: Labels::default(),
         addresses: ["192.168.56.11".parse().unwrap()].into(),
         traffic_policy: TrafficPolicy::Local,
     }

@@ -110,9 +110,8 @@ fn pools_without_auto_assign_serve_only_who_names_them() {
 }
 
 #[test]
-fn auto_pools_in_order_of_their_names_and_bgp_pools_alike() {
-    let bgp = Pool { protocol: Protocol::Bgp, ..pool(&["10.0.0.1/32"]) };
-    let mut cluster = Cluster::new(&[("b", pool(&["10.1.0.1/32"])), ("a", bgp)]);
+fn auto_pools_in_order_of_their_names_whether_advertised_or_not() {
+    let mut cluster = Cluster::new(&[("b", pool(&["10.1.0.1/32"])), ("a", pool(&["10.0.0.1/32"]))]);
     cluster.add(service("one"));
     cluster.add(service("two"));
     cluster.settle();

@@ -10,7 +10,8 @@ mod sharing;
 use super::{Assignment, Effect, Event, Note, Outcome, Plan, Refusal, effects, plan};
 use crate::{
     PoolName, ServiceKey,
-    config::{Config, Pool, Protocol},
+    config::{Config, Pool},
+    labels::Labels,
     net::Family,
     service::{FamilyPolicy, Port, Request, Service, Services, TrafficPolicy},
 };
@@ -32,22 +33,19 @@ pub(super) fn key(name: &str) -> ServiceKey {
 }
 
 pub(super) fn pool(ranges: &[&str]) -> Pool {
-    Pool {
-        protocol: Protocol::Layer2,
-        ranges: ranges.iter().map(|range| range.parse().unwrap()).collect(),
-        auto_assign: true,
-        avoid_buggy_ips: false,
-    }
+    Pool { ranges: ranges.iter().map(|range| range.parse().unwrap()).collect(), auto_assign: true, ..Pool::default() }
 }
 
 pub(super) fn config(pools: &[(&str, Pool)]) -> Config {
-    Config { pools: pools.iter().map(|(name, pool)| (PoolName::new(*name), pool.clone())).collect() }
+    let pools = pools.iter().map(|(name, pool)| (PoolName::new(*name), pool.clone()));
+    Config { pools: pools.collect(), ..Config::default() }
 }
 
 /// A classic Service: IPv4, Cluster policy, port 80.
 pub(super) fn service(name: &str) -> Service {
     Service {
         key: key(name),
+        labels: Labels::default(),
         created: 0,
         is_load_balancer: true,
         cluster_families: BTreeSet::from([Family::V4]),
