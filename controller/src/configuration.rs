@@ -2,7 +2,6 @@
 
 use crate::observe::ConfigObject;
 use herald_api::config_map::ConfigFile;
-use herald_core::config::Protocol;
 use herald_runtime::watch::Change;
 use serde::Serialize;
 
@@ -76,16 +75,8 @@ impl Configuration {
                 tracing::error!(errors = message, "the configuration is invalid: {kept}")
             }
             Status::InForce => {
-                let pools = self.in_force.iter().flat_map(|file| &file.config.pools);
-                let bgp: Vec<&str> = pools
-                    .clone()
-                    .filter(|(_, pool)| pool.protocol == Protocol::Bgp)
-                    .map(|(name, _)| name.as_str())
-                    .collect();
-                tracing::info!(pools = pools.count(), "configuration loaded");
-                if !bgp.is_empty() {
-                    tracing::warn!(pools = ?bgp, "addresses of bgp pools are allocated, but BGP is not announced yet");
-                }
+                let pools = self.in_force.as_ref().map_or(0, |file| file.config.pools.len());
+                tracing::info!(pools, "configuration loaded");
             }
         }
     }

@@ -13,7 +13,8 @@ use crate::{
 };
 use herald_core::{
     ServiceKey,
-    allocate::{self, Assignment, Decision, Effect, Event, Plan},
+    allocate::{self, Assignment, Decision, Effect, Event, Facts, Plan},
+    service::Namespaces,
 };
 use herald_runtime::{
     admin::DebugRequest,
@@ -300,7 +301,12 @@ impl Driver {
     fn decide(&mut self, now: Instant) {
         let Some(file) = self.configuration.in_force() else { return };
         let began = std::time::Instant::now();
-        let plan = allocate::plan(&file.config, self.state.services());
+        let plan = allocate::plan(Facts {
+            config: &file.config,
+            namespaces: &Namespaces::new(),
+            services: self.state.services(),
+            changed_terms: &BTreeMap::new(),
+        });
         let effects = allocate::effects(self.state.services(), &self.told, &plan);
         self.parts.metrics.plan_seconds.observe(began.elapsed().as_secs_f64());
         self.parts.metrics.planned(&file.config, &plan);

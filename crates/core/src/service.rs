@@ -5,6 +5,7 @@ use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 /// A Service that Herald may serve or has to clean up after: of its loadBalancerClass, of any type.
@@ -122,3 +123,6 @@ pub struct Serving {
 
 /// Services by key.
 pub type Services = BTreeMap<ServiceKey, Service>;
+
+/// Namespaces by name, with their labels.
+pub type Namespaces = BTreeMap<Arc<str>, Labels>;

@@ -35,6 +35,12 @@ impl<'a> Terms<'a> {
     }
 }
 
+/// Whether the two Services share addresses on the same terms: equal sharing key, policy, ports, and for Local policy selector.
+#[must_use]
+pub fn same_terms(one: &Service, two: &Service) -> bool {
+    Terms::of(one) == Terms::of(two)
+}
+
 /// The claims on one address.
 #[derive(Debug)]
 enum Claims<'a> {

@@ -70,6 +70,8 @@ fn tell(key: &ServiceKey, service: &Service, before: Option<&Decision>, now: &De
         Outcome::Assigned(assignment) if !same && service.ingress != assignment.addresses => {
             say(Event::Allocated(assignment.addresses.clone()));
         }
+        // Over in a moment, and nobody's concern.
+        Outcome::Waiting(Refusal::NamespaceUnknown(_)) => {}
         Outcome::Waiting(why) if !same => say(Event::Failed(why.clone())),
         _ => {}
     }

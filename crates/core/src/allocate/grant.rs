@@ -3,15 +3,14 @@
 
 use super::{
     Assignment, Note, Refusal,
+    ladder::{Ladder, Rung},
     space::{Named, Pools},
 };
 use crate::{
-    PoolName,
-    config::Config,
     net::Family,
     service::{FamilyPolicy, Request, Service},
 };
-use std::{borrow::Cow, collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr};
 
 /// What a Service can do with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,52 +59,16 @@ fn full(pool: Named<'_>, addresses: Vec<IpAddr>) -> Grant {
     Grant { assignment: Assignment { pool: pool.name.clone(), addresses }, note: None }
 }
 
-/// The ladder's lower rungs: the pools that may serve a request, best first.
-#[derive(Debug)]
-pub(super) struct Ladder<'a> {
-    config: &'a Config,
-    auto: Vec<Named<'a>>,
-}
-
-impl<'a> Ladder<'a> {
-    /// Pools with auto-assign in order of their names. Pools pinned to namespaces and services, by priority, will come before them.
-    pub(super) fn new(config: &'a Config) -> Self {
-        let auto = config.pools.iter().filter(|(_, pool)| pool.auto_assign);
-        Self { config, auto: auto.map(|(name, pool)| Named { name, pool }).collect() }
-    }
-
-    /// The configured pool of that name.
-    fn named(&self, name: &PoolName) -> Result<Named<'a>, Refusal> {
-        let found = self.config.pools.get_key_value(name).map(|(name, pool)| Named { name, pool });
-        found.ok_or_else(|| Refusal::UnknownPool(name.clone()))
-    }
-
-    /// The named pool alone, auto-assign or not; or those that need not be named.
-    fn candidates(&self, request: &Request) -> Result<Cow<'_, [Named<'a>]>, Refusal> {
-        match &request.pool {
-            Some(wanted) => Ok(Cow::Owned(vec![self.named(wanted)?])),
-            None => Ok(Cow::Borrowed(&self.auto)),
-        }
-    }
-}
-
-/// The candidates without those leading ones that have nothing for the Service.
-fn open<'c, 'a>(
-    pools: &mut Pools<'a>,
-    candidates: &'c [Named<'a>],
-    families: &[Family],
-    service: &Service,
-) -> &'c [Named<'a>] {
-    if service.sharing_key.is_some() {
-        return candidates;
-    }
-    let exhausted = families.iter().map(|&family| pools.exhausted(candidates, family)).max().unwrap_or(0);
-    candidates.get(exhausted..).unwrap_or_default()
+/// The rung's pools without those leading ones that have nothing for the Service.
+fn open<'r, 'a>(pools: &mut Pools<'a>, rung: &'r Rung<'a>, families: &[Family], service: &Service) -> &'r [Named<'a>] {
+    let Some(number) = rung.number.filter(|_| service.sharing_key.is_none()) else { return &rung.pools };
+    let exhausted = families.iter().map(|&family| pools.exhausted(number, &rung.pools, family)).max().unwrap_or(0);
+    rung.pools.get(exhausted..).unwrap_or_default()
 }
 
 /// What the Service gets by its request, beside everybody who has something.
 pub(super) fn grant<'a>(
-    ladder: &Ladder<'a>,
+    ladder: &mut Ladder<'a>,
     pools: &mut Pools<'a>,
     service: &'a Service,
     need: Need,
@@ -114,30 +77,30 @@ pub(super) fn grant<'a>(
     if !request.addresses.is_empty() {
         return explicit(ladder, pools, service, request);
     }
-    let candidates = ladder.candidates(request)?;
-    in_order(pools, &candidates, service, need).ok_or_else(|| match request.pool {
-        Some(_) => why_not(pools, &candidates, service, need),
+    let rungs = ladder.rungs(service, request)?;
+    rungs.iter().find_map(|rung| in_order(pools, rung, service, need)).ok_or_else(|| match request.pool {
+        Some(_) => why_not(pools, &rungs, service, need),
         None => Refusal::NoFreeAddress { families: need.text() },
     })
 }
 
 /// Addresses of both families from one pool, for a Service that has a single address now.
-pub(super) fn grant_both<'a>(ladder: &Ladder<'a>, pools: &mut Pools<'a>, service: &'a Service) -> Option<Grant> {
+pub(super) fn grant_both<'a>(ladder: &mut Ladder<'a>, pools: &mut Pools<'a>, service: &'a Service) -> Option<Grant> {
     let request = service.request.as_ref().ok().filter(|request| request.addresses.is_empty())?;
-    let candidates = ladder.candidates(request).ok()?;
-    both(pools, &candidates, service)
+    let rungs = ladder.rungs(service, request).ok()?;
+    rungs.iter().find_map(|rung| both(pools, rung, service))
 }
 
-fn in_order<'a>(pools: &mut Pools<'a>, candidates: &[Named<'a>], service: &'a Service, need: Need) -> Option<Grant> {
+fn in_order<'a>(pools: &mut Pools<'a>, rung: &Rung<'a>, service: &'a Service, need: Need) -> Option<Grant> {
     match need {
         Need::One(family) => {
-            let (pool, address) = first(pools, candidates, family, service)?;
+            let (pool, address) = first(pools, rung, family, service)?;
             Some(full(pool, vec![address]))
         }
-        Need::Both => both(pools, candidates, service),
-        Need::PreferBoth(primary) => both(pools, candidates, service).or_else(|| {
+        Need::Both => both(pools, rung, service),
+        Need::PreferBoth(primary) => both(pools, rung, service).or_else(|| {
             [primary, primary.other()].into_iter().find_map(|family| {
-                let (pool, address) = first(pools, candidates, family, service)?;
+                let (pool, address) = first(pools, rung, family, service)?;
                 let note = Note::SingleFamily(lacking(pools, pool, family.other(), service)?);
                 Some(Grant { note: Some(note), ..full(pool, vec![address]) })
             })
@@ -148,18 +111,16 @@ fn in_order<'a>(pools: &mut Pools<'a>, candidates: &[Named<'a>], service: &'a Se
 /// The first pool with an address of that family for the Service.
 fn first<'a>(
     pools: &mut Pools<'a>,
-    candidates: &[Named<'a>],
+    rung: &Rung<'a>,
     family: Family,
     service: &'a Service,
 ) -> Option<(Named<'a>, IpAddr)> {
-    open(pools, candidates, &[family], service)
-        .iter()
-        .find_map(|&pool| Some((pool, pools.lowest(pool, family, service)?)))
+    open(pools, rung, &[family], service).iter().find_map(|&pool| Some((pool, pools.lowest(pool, family, service)?)))
 }
 
 /// Both from the same pool, v4 first: a pair is never assembled from two pools (as MetalLB).
-fn both<'a>(pools: &mut Pools<'a>, candidates: &[Named<'a>], service: &'a Service) -> Option<Grant> {
-    open(pools, candidates, &Family::BOTH, service).iter().find_map(|&pool| {
+fn both<'a>(pools: &mut Pools<'a>, rung: &Rung<'a>, service: &'a Service) -> Option<Grant> {
+    open(pools, rung, &Family::BOTH, service).iter().find_map(|&pool| {
         let v4 = pools.lowest(pool, Family::V4, service)?;
         let v6 = pools.lowest(pool, Family::V6, service)?;
         Some(full(pool, vec![v4, v6]))
@@ -178,14 +139,16 @@ fn lacking<'a>(pools: &mut Pools<'a>, pool: Named<'a>, family: Family, service: 
 }
 
 /// Why the one named pool cannot serve.
-fn why_not<'a>(pools: &mut Pools<'a>, candidates: &[Named<'a>], service: &'a Service, need: Need) -> Refusal {
+fn why_not<'a>(pools: &mut Pools<'a>, rungs: &[Rung<'a>], service: &'a Service, need: Need) -> Refusal {
     let families = match need {
         Need::One(family) => vec![family],
         Need::Both => Family::BOTH.to_vec(),
         Need::PreferBoth(primary) => vec![primary],
     };
-    let why =
-        candidates.iter().find_map(|&pool| families.iter().find_map(|&family| lacking(pools, pool, family, service)));
+    let why = rungs
+        .iter()
+        .flat_map(|rung| &*rung.pools)
+        .find_map(|&pool| families.iter().find_map(|&family| lacking(pools, pool, family, service)));
     why.unwrap_or(Refusal::NoFreeAddress { families: need.text() })
 }
 
@@ -227,6 +190,7 @@ fn explicit<'a>(
             pool: wanted.clone(),
         }));
     }
+    ladder.admits(pool, service)?;
     for &address in &request.addresses {
         pools.claimed().admits(address, service)?;
     }

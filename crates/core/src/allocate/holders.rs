@@ -4,6 +4,7 @@ use super::{
     Assignment, Refusal,
     claims::Space,
     grant::{Need, common_pool, list},
+    ladder::Ladder,
     space::Pools,
 };
 use crate::{
@@ -34,7 +35,13 @@ impl Hold {
 }
 
 /// What the Service may keep of its addresses beside the older holders in `kept`. The order of the list stays.
-pub(super) fn hold(pools: &Pools<'_>, kept: &Space<'_>, service: &Service, need: Need) -> Hold {
+pub(super) fn hold<'a>(
+    ladder: &Ladder<'a>,
+    pools: &Pools<'a>,
+    kept: &Space<'a>,
+    service: &Service,
+    need: Need,
+) -> Hold {
     let held: BTreeSet<Family> = service.ingress.iter().copied().map(Family::of).collect();
     let mismatch = || Refusal::FamilyMismatch { addresses: list(&held), service: list(&service.cluster_families) };
 
@@ -51,7 +58,8 @@ pub(super) fn hold(pools: &Pools<'_>, kept: &Space<'_>, service: &Service, need:
     }
 
     let permitted = |address: IpAddr| {
-        pools.pool_of(address).ok_or(Refusal::NotInAnyPool(address))?;
+        let pool = pools.pool_of(address).ok_or(Refusal::NotInAnyPool(address))?;
+        ladder.admits(pool, service)?;
         kept.admits(address, service)
     };
     let lost = current.iter().find_map(|&address| permitted(address).err());

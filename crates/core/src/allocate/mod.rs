@@ -7,17 +7,42 @@ mod claims;
 mod effects;
 mod grant;
 mod holders;
+mod ladder;
 mod plan;
+mod scope;
 mod space;
 #[cfg(test)]
 mod tests;
+mod usage;
 
+pub use claims::same_terms;
 pub use effects::effects;
 pub use plan::plan;
+pub use usage::{Count, Usage, usage};
 
-use crate::{PoolName, ServiceKey, net::Family, service::InvalidRequest};
+use crate::{
+    PoolName, ServiceKey,
+    config::Config,
+    net::Family,
+    service::{InvalidRequest, Namespaces, Services},
+};
 use serde::Serialize;
 use std::{collections::BTreeMap, net::IpAddr};
+
+/// What a plan follows from.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The configuration in force.
+    pub config: &'a Config,
+    /// Namespaces and their labels: pools choose by them.
+    pub namespaces: &'a Namespaces,
+    /// All Services.
+    pub services: &'a Services,
+    /// Services that changed their sharing terms (see [`same_terms`]) while they held addresses, numbered in the order of the changes as far
+    /// as this process saw them. Of two holders that may not share any more the one that changed last leaves, so that nobody loses a working
+    /// address through somebody else's change; without an entry it is the younger one.
+    pub changed_terms: &'a BTreeMap<ServiceKey, u64>,
+}
 
 /// What every Service of the snapshot gets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -73,7 +98,7 @@ pub enum Refusal {
     #[error(transparent)]
     InvalidRequest(#[from] InvalidRequest),
     /// No pools are configured.
-    #[error("no address pool is configured: create the ConfigMap with address-pools")]
+    #[error("no address pool is configured: create an IPAddressPool, or the ConfigMap with address-pools")]
     NoPools,
     /// The Service has no cluster IP, so no data plane.
     #[error("the Service has no clusterIP: a headless Service cannot have a load balancer")]
@@ -84,6 +109,27 @@ pub enum Refusal {
     /// The named pool does not exist.
     #[error("pool {0} does not exist: correct annotation address-pool or add the pool")]
     UnknownPool(PoolName),
+    /// The pool is kept for other namespaces.
+    #[error("pool {pool} is not for namespace {namespace}: correct the pool's serviceAllocation or use another pool")]
+    NotForNamespace {
+        /// The pool.
+        pool: PoolName,
+        /// The Service's namespace.
+        namespace: String,
+    },
+    /// The pool is kept for Services with other labels.
+    #[error(
+        "pool {0} is not for this Service: none of the pool's serviceSelectors chooses its labels; correct them or use another pool"
+    )]
+    NotForService(PoolName),
+    /// Every pool is kept for others or has to be named.
+    #[error(
+        "every pool is kept for other namespaces or Services, or has auto-assign off: name a pool by annotation address-pool or add one"
+    )]
+    NoPoolForService,
+    /// The labels of the Service's namespace are not known yet, and pools choose by them.
+    #[error("namespace {0} is not known yet: it takes a moment")]
+    NamespaceUnknown(String),
     /// The requested address lies in no pool.
     #[error("{0} is in no configured pool (with avoid-buggy-ips, .0 and .255 are in none)")]
     NotInAnyPool(IpAddr),

@@ -1,29 +1,34 @@
 //! The decision for the whole cluster.
 
 use super::{
-    Assignment, Decision, Note, Outcome, Plan, Refusal,
+    Assignment, Decision, Facts, Note, Outcome, Plan, Refusal,
     claims::Space,
-    grant::{Grant, Ladder, Need, extend, grant, grant_both},
+    grant::{Grant, Need, extend, grant, grant_both},
     holders::{Hold, hold, satisfies},
+    ladder::Ladder,
     space::Pools,
 };
-use crate::{
-    config::Config,
-    service::{Service, Services},
-};
+use crate::service::Service;
 use std::collections::BTreeMap;
 
 /// Decides for all Services.
 ///
-/// Holders come first, the oldest first: what they may keep is kept before anybody gets anything. Then holders that have to or want to
+/// Holders come first, the oldest first, those that changed their sharing terms after those that did not: what they may keep is kept before
+/// anybody gets anything. Then holders that have to or want to
 /// move, then those who wait. An address that any status shows is taken for everybody else as long as the status shows it, whatever
 /// becomes of its holder in this plan: so effects may be applied in any order, or only in part, and no address is ever on two Services
 /// that may not share it. What a mover leaves is free in the next plan, after its write was observed.
 #[must_use]
-pub fn plan(config: &Config, services: &Services) -> Plan {
+pub fn plan(facts: Facts<'_>) -> Plan {
+    let Facts { config, services, .. } = facts;
     let mut planner = Planner {
-        no_pools: config.pools.is_empty(),
-        ladder: Ladder::new(config),
+        facts,
+        by_namespace_labels: config
+            .pools
+            .values()
+            .filter_map(|pool| pool.allocation.as_ref())
+            .any(|allocation| !allocation.namespace_selectors.is_empty()),
+        ladder: Ladder::new(facts),
         pools: Pools::new(config),
         kept: Space::default(),
         decisions: BTreeMap::new(),
@@ -35,7 +40,11 @@ pub fn plan(config: &Config, services: &Services) -> Plan {
     }
 
     let mut by_age: Vec<&Service> = services.values().collect();
-    by_age.sort_by_key(|service| (service.created, &service.key));
+    let changed = |service: &Service| facts.changed_terms.get(&service.key).copied().unwrap_or(0);
+    by_age.sort_by_cached_key(|service| {
+        let late = if service.ingress.is_empty() { 0 } else { changed(service) };
+        (late, service.created, &service.key)
+    });
     let asking: Vec<(&Service, Need)> =
         by_age.into_iter().filter_map(|service| Some((service, planner.asks(service)?))).collect();
 
@@ -46,7 +55,7 @@ pub fn plan(config: &Config, services: &Services) -> Plan {
             waiting.push((service, need));
             continue;
         }
-        let hold = hold(&planner.pools, &planner.kept, service, need);
+        let hold = hold(&planner.ladder, &planner.pools, &planner.kept, service, need);
         for &address in hold.kept().into_iter().flat_map(|kept| &kept.addresses) {
             planner.kept.claim(address, service);
         }
@@ -65,7 +74,9 @@ pub fn plan(config: &Config, services: &Services) -> Plan {
 
 #[derive(Debug)]
 struct Planner<'a> {
-    no_pools: bool,
+    facts: Facts<'a>,
+    /// Whether some pool chooses by labels of namespaces.
+    by_namespace_labels: bool,
     ladder: Ladder<'a>,
     pools: Pools<'a>,
     /// What holders keep, so far.
@@ -82,7 +93,7 @@ impl<'a> Planner<'a> {
             (false, Some(why), _) => Decision { outcome: Outcome::NotWanted, notes: vec![Note::Kept(why)] },
             (true, Some(why), _) => waiting(why),
             (true, None, Err(why)) => loses(service, why.clone(), why),
-            (true, None, Ok(_)) if self.no_pools => {
+            (true, None, Ok(_)) if self.facts.config.pools.is_empty() => {
                 let lost = service.ingress.first().map_or(Refusal::NoPools, |&address| Refusal::NotInAnyPool(address));
                 loses(service, Refusal::NoPools, lost)
             }
@@ -118,7 +129,11 @@ impl<'a> Planner<'a> {
     }
 
     fn newcomer(&mut self, service: &'a Service, need: Need) -> Decision {
-        match grant(&self.ladder, &mut self.pools, service, need) {
+        // Its namespace exists and is on its way: what is given meanwhile would stay, right or wrong.
+        if self.by_namespace_labels && !self.facts.namespaces.contains_key(&service.key.namespace) {
+            return waiting(Refusal::NamespaceUnknown(service.key.namespace.to_string()));
+        }
+        match grant(&mut self.ladder, &mut self.pools, service, need) {
             Ok(granted) => {
                 Decision { outcome: Outcome::Assigned(granted.assignment), notes: granted.note.into_iter().collect() }
             }
@@ -138,7 +153,7 @@ impl<'a> Planner<'a> {
     fn whole(&mut self, service: &'a Service, need: Need, current: Assignment) -> Decision {
         let satisfied = service.request.as_ref().is_ok_and(|request| satisfies(&current, request));
         if !satisfied {
-            return match grant(&self.ladder, &mut self.pools, service, need) {
+            return match grant(&mut self.ladder, &mut self.pools, service, need) {
                 Ok(granted) => Decision {
                     outcome: Outcome::Assigned(granted.assignment),
                     notes: granted.note.into_iter().collect(),
@@ -156,7 +171,7 @@ impl<'a> Planner<'a> {
     fn second(&mut self, service: &'a Service, current: Assignment) -> Decision {
         // Named addresses are all or nothing: one name for two families is refused elsewhere, never completed.
         if service.request.as_ref().is_ok_and(|request| !request.addresses.is_empty()) {
-            return match grant(&self.ladder, &mut self.pools, service, Need::Both) {
+            return match grant(&mut self.ladder, &mut self.pools, service, Need::Both) {
                 Ok(granted) => Decision { outcome: Outcome::Assigned(granted.assignment), notes: Vec::new() },
                 Err(why) => assigned(current, Note::Kept(why)),
             };
@@ -174,9 +189,9 @@ impl<'a> Planner<'a> {
         let completed = if free_choice {
             extend(&self.ladder, &mut self.pools, service, &current)
                 .map(|assignment| Grant { assignment, note: None })
-                .or_else(|why| grant_both(&self.ladder, &mut self.pools, service).ok_or(why))
+                .or_else(|why| grant_both(&mut self.ladder, &mut self.pools, service).ok_or(why))
         } else {
-            grant(&self.ladder, &mut self.pools, service, need)
+            grant(&mut self.ladder, &mut self.pools, service, need)
         };
         match (completed, need) {
             (Ok(granted), _) => {
@@ -194,7 +209,7 @@ impl<'a> Planner<'a> {
 
     /// Nothing of it is permitted any more: something else in the same write, or nothing.
     fn moves(&mut self, service: &'a Service, need: Need, lost: Refusal) -> Decision {
-        match grant(&self.ladder, &mut self.pools, service, need) {
+        match grant(&mut self.ladder, &mut self.pools, service, need) {
             Ok(granted) => Decision {
                 outcome: Outcome::Assigned(granted.assignment),
                 notes: std::iter::once(Note::Lost(lost)).chain(granted.note).collect(),

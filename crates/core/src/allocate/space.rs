@@ -48,8 +48,8 @@ pub(super) struct Pools<'a> {
     claimed: Space<'a>,
     /// Nothing is free before this place; `None` when nothing is free at all.
     free: BTreeMap<(&'a PoolName, Family), Option<Position>>,
-    /// How many pools have nothing free, from this one on in the order in which they are tried.
-    exhausted: BTreeMap<(&'a PoolName, Family), usize>,
+    /// How many pools at the front of a rung, by its number, have nothing free.
+    exhausted: BTreeMap<(usize, Family), usize>,
     /// Addresses on which a Service with that sharing key stands.
     keyed: BTreeMap<(&'a PoolName, Family, &'a str), BTreeSet<Position>>,
     /// Nothing can be shared on these terms before this place.
@@ -100,14 +100,13 @@ impl<'a> Pools<'a> {
         &self.claimed
     }
 
-    /// How many of the leading candidates have nothing free of that family: nobody without a sharing key need look at them again.
-    pub(super) fn exhausted(&mut self, candidates: &[Named<'a>], family: Family) -> usize {
-        let Some(first) = candidates.first() else { return 0 };
-        let mut count = self.exhausted.get(&(first.name, family)).copied().unwrap_or(0);
-        while candidates.get(count).is_some_and(|&pool| self.lowest_free(pool, family).is_none()) {
+    /// How many of the rung's leading pools have nothing free of that family: nobody without a sharing key need look at them again.
+    pub(super) fn exhausted(&mut self, rung: usize, pools: &[Named<'a>], family: Family) -> usize {
+        let mut count = self.exhausted.get(&(rung, family)).copied().unwrap_or(0);
+        while pools.get(count).is_some_and(|&pool| self.lowest_free(pool, family).is_none()) {
             count += 1;
         }
-        self.exhausted.insert((first.name, family), count);
+        self.exhausted.insert((rung, family), count);
         count
     }
 

@@ -13,6 +13,8 @@ enum Happening {
     /// Only its sharing terms change.
     Terms(u8, Option<String>, BTreeSet<Port>),
     Pools(usize),
+    /// The namespace's labels change: tenant or not.
+    Tenant(bool),
     Restart,
     /// Everything planned is written.
     All,
@@ -33,6 +35,13 @@ fn layouts() -> Vec<Config> {
         ]),
         config(&[("q", pool(&["fd00::1/128", "10.0.0.254/31"])), ("r", pool(&["10.0.1.0/31", "fd00::2/128"]))]),
         config(&[("r", pool(&["10.0.0.255/32"]))]),
+        // Kept for a tenant, for Services with a label, for nobody's namespace, by priority.
+        config(&[
+            ("p", kept(pool(&["10.0.0.254-10.0.0.255", "fd00::1/128"]), 2, &[selector("tenant", "yes")], &[])),
+            ("q", kept(pool(&["10.0.1.0-10.0.1.1"]), 1, &[], &[selector("tier", "gold")])),
+            ("r", kept(pool(&["10.0.1.2-10.0.1.3"]), 0, &[selector("tenant", "never")], &[])),
+            ("s", pool(&["fd00::2-fd00::3"])),
+        ]),
         Config::default(),
     ]
 }
@@ -60,6 +69,7 @@ prop_compose! {
         selector in prop_oneof![Just("x".to_owned()), Just("y".to_owned())],
         ports in ports(),
         created in 0i64..4,
+        gold in any::<bool>(),
     ) -> Service {
         let request = if invalid {
             Err(crate::service::InvalidRequest::AskedTwice { annotation: "x".to_owned() })
@@ -69,6 +79,7 @@ prop_compose! {
         Service {
             created, is_load_balancer, family_policy, primary_family, request, sharing_key, selector, ports,
             cluster_families: families.into_iter().collect(),
+            labels: gold.then_some(("tier", "gold")).into_iter().collect(),
             traffic_policy: if local { TrafficPolicy::Local } else { TrafficPolicy::Cluster },
             ..service("template")
         }
@@ -91,6 +102,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => (name.clone(), sharing_key(), ports()).prop_map(|(name, key, ports)| Happening::Terms(name, key, ports)),
         3 => (name, wishes()).prop_map(|(name, wishes)| Happening::Change(name, Box::new(wishes))),
         2 => (0..layouts().len()).prop_map(Happening::Pools),
+        1 => any::<bool>().prop_map(Happening::Tenant),
         1 => Just(Happening::Restart),
         3 => Just(Happening::All),
         3 => vec(any::<Index>(), 0..4).prop_map(Happening::Some),
@@ -107,23 +119,32 @@ fn happen(cluster: &mut Cluster, happening: &Happening) {
         }
         Happening::Delete(name) => cluster.remove(NAMES[usize::from(*name)]),
         Happening::Change(name, wishes) => {
-            if let Some(service) = cluster.services.get_mut(&key(NAMES[usize::from(*name)])) {
-                *service = Service {
-                    key: service.key.clone(),
-                    created: service.created,
-                    ingress: service.ingress.clone(),
-                    allocated_from: service.allocated_from.clone(),
-                    ..(**wishes).clone()
-                };
+            let name = NAMES[usize::from(*name)];
+            if cluster.services.contains_key(&key(name)) {
+                cluster.edit(name, |service| {
+                    *service = Service {
+                        key: service.key.clone(),
+                        created: service.created,
+                        ingress: service.ingress.clone(),
+                        allocated_from: service.allocated_from.clone(),
+                        ..(**wishes).clone()
+                    };
+                });
             }
         }
         Happening::Terms(name, key_now, ports) => {
-            if let Some(service) = cluster.services.get_mut(&key(NAMES[usize::from(*name)])) {
-                service.sharing_key.clone_from(key_now);
-                service.ports.clone_from(ports);
+            let name = NAMES[usize::from(*name)];
+            if cluster.services.contains_key(&key(name)) {
+                cluster.edit(name, |service| {
+                    service.sharing_key.clone_from(key_now);
+                    service.ports.clone_from(ports);
+                });
             }
         }
         Happening::Pools(index) => cluster.config = layouts()[*index].clone(),
+        Happening::Tenant(tenant) => {
+            cluster.label_namespace("default", if *tenant { &[("tenant", "yes")] } else { &[] });
+        }
         Happening::Restart => cluster.restart(),
         Happening::All => write(cluster, None),
         Happening::Some(which) => write(cluster, Some(which)),
@@ -132,7 +153,7 @@ fn happen(cluster: &mut Cluster, happening: &Happening) {
 
 /// Plans and writes all, or some in any order, looking after every write.
 fn write(cluster: &mut Cluster, which: Option<&[Index]>) {
-    let plan = plan(&cluster.config, &cluster.services);
+    let plan = cluster.plan();
     let mut effects = effects(&cluster.services, &cluster.told, &plan);
     if let Some(which) = which {
         effects = if effects.is_empty() {
@@ -157,11 +178,27 @@ fn write(cluster: &mut Cluster, which: Option<&[Index]>) {
     cluster.told = plan;
 }
 
+/// The rule of serviceAllocation once more, for these layouts and one namespace.
+fn may_use(cluster: &Cluster, service: &Service, pool: &PoolName) -> bool {
+    let Some(allocation) = &cluster.config.pools[pool].allocation else { return true };
+    let labels = &cluster.namespaces["default"];
+    (allocation.namespace_selectors.is_empty() || allocation.namespace_selectors.iter().any(|it| it.matches(labels)))
+        && (allocation.service_selectors.is_empty()
+            || allocation.service_selectors.iter().any(|it| it.matches(&service.labels)))
+}
+
+/// A cluster with the first layout.
+fn begin() -> Cluster {
+    let mut cluster = Cluster { config: layouts()[0].clone(), ..Cluster::default() };
+    cluster.label_namespace("default", &[]);
+    cluster
+}
+
 /// What holds once nothing is left to do.
 fn assert_settled(cluster: &Cluster) {
     let none = BTreeSet::new();
     assert_eq!(conflicts(&cluster.services), none);
-    let again = plan(&cluster.config, &cluster.services);
+    let again = cluster.plan();
     assert_eq!(again, cluster.told, "planning twice differs");
     for (key, service) in &cluster.services {
         let decision = &again.decisions[key];
@@ -172,6 +209,7 @@ fn assert_settled(cluster: &Cluster) {
                 for &address in &service.ingress {
                     assert_eq!(cluster.config.pool_of(address).map(|(name, _)| name), Some(&assignment.pool));
                 }
+                assert!(may_use(cluster, service, &assignment.pool), "{service:?} is in a pool kept for others");
                 let families: BTreeSet<Family> = service.ingress.iter().copied().map(Family::of).collect();
                 assert_eq!(families.len(), service.ingress.len());
                 let enough = families == service.cluster_families
@@ -189,8 +227,7 @@ proptest! {
 
     #[test]
     fn invariants_hold_after_every_write(happenings in vec(happening(), 1..30)) {
-        let mut cluster = Cluster::new(&[]);
-        cluster.config = layouts()[0].clone();
+        let mut cluster = begin();
         for happening in &happenings {
             happen(&mut cluster, happening);
         }
@@ -200,8 +237,7 @@ proptest! {
 
     #[test]
     fn a_restart_of_a_settled_cluster_writes_nothing(happenings in vec(happening(), 1..20)) {
-        let mut cluster = Cluster::new(&[]);
-        cluster.config = layouts()[0].clone();
+        let mut cluster = begin();
         for happening in &happenings {
             happen(&mut cluster, happening);
         }
@@ -213,8 +249,7 @@ proptest! {
     /// Whoever comes or goes: a settled Service whose own object and pools did not change keeps its addresses, in order.
     #[test]
     fn others_move_nobody(happenings in vec(happening(), 1..20), newcomers in vec(wishes(), 1..4), leaves in any::<Index>()) {
-        let mut cluster = Cluster::new(&[]);
-        cluster.config = layouts()[0].clone();
+        let mut cluster = begin();
         for happening in &happenings {
             happen(&mut cluster, happening);
         }
@@ -237,6 +272,47 @@ proptest! {
                 prop_assert!(service.ingress.starts_with(&before.ingress), "{:?} then {:?}", before.ingress, service.ingress);
             }
         }
+    }
+
+    /// Path independence: whenever the configuration and the namespace come to be known, and however often is planned and written on the way,
+    /// the Services, which appear in the order of their creation, end with the same addresses.
+    #[test]
+    fn the_way_does_not_matter(
+        services in vec(wishes(), 1..7),
+        layout in 0..layouts().len(),
+        tenant in any::<bool>(),
+        config_at in 0usize..7,
+        namespace_at in 0usize..7,
+        steps in vec(0usize..3, 7),
+    ) {
+        let labels: &[(&str, &str)] = if tenant { &[("tenant", "yes")] } else { &[] };
+        let named: Vec<Service> = (0..)
+            .zip(services)
+            .zip(NAMES)
+            .map(|((created, service), name)| Service { key: key(name), created, ..service })
+            .collect();
+        let mut at_once = Cluster { config: layouts()[layout].clone(), ..Cluster::default() };
+        at_once.label_namespace("default", labels);
+        named.iter().cloned().for_each(|service| at_once.add(service));
+        at_once.settle();
+
+        let mut cluster = Cluster::default();
+        for (index, service) in named.into_iter().enumerate() {
+            if index == config_at {
+                cluster.config = layouts()[layout].clone();
+            }
+            if index == namespace_at {
+                cluster.label_namespace("default", labels);
+            }
+            cluster.add(service);
+            for _ in 0..steps[index] {
+                cluster.step();
+            }
+        }
+        cluster.config = layouts()[layout].clone();
+        cluster.label_namespace("default", labels);
+        cluster.settle();
+        prop_assert_eq!(&cluster.services, &at_once.services);
     }
 
     /// The plan depends on the state and not on how Services are named or when they came to be known: only age and key order decide.

@@ -5,15 +5,16 @@ mod changes;
 mod dual_stack;
 mod histories;
 mod refusals;
+mod scopes;
 mod sharing;
 
-use super::{Assignment, Effect, Event, Note, Outcome, Plan, Refusal, effects, plan};
+use super::{Assignment, Effect, Event, Facts, Note, Outcome, Plan, Refusal, effects, same_terms};
 use crate::{
     PoolName, ServiceKey,
-    config::{Config, Pool},
-    labels::Labels,
+    config::{Config, Pool, ServiceAllocation},
+    labels::{Labels, Operator, Requirement, Selector},
     net::Family,
-    service::{FamilyPolicy, Port, Request, Service, Services, TrafficPolicy},
+    service::{FamilyPolicy, Namespaces, Port, Request, Service, Services, TrafficPolicy},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -74,11 +75,13 @@ pub(super) fn request(addresses: &[&str], pool: Option<&str>) -> Request {
     Request { addresses: ips(addresses), pool: pool.map(PoolName::new) }
 }
 
-/// Configuration, Services as the API server has them, and what was told.
+/// Configuration, namespaces, Services as the API server has them, and what was told.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cluster {
     pub(super) config: Config,
+    pub(super) namespaces: Namespaces,
     pub(super) services: Services,
+    pub(super) changed_terms: BTreeMap<ServiceKey, u64>,
     pub(super) told: Plan,
 }
 
@@ -96,7 +99,26 @@ impl Cluster {
     }
 
     pub(super) fn edit(&mut self, name: &str, change: impl FnOnce(&mut Service)) {
-        change(self.services.get_mut(&key(name)).unwrap());
+        let service = self.services.get_mut(&key(name)).unwrap();
+        let before = service.clone();
+        change(service);
+        if !before.ingress.is_empty() && !same_terms(&before, service) {
+            let last = self.changed_terms.values().max().copied().unwrap_or(0);
+            self.changed_terms.insert(key(name), last + 1);
+        }
+    }
+
+    pub(super) fn label_namespace(&mut self, namespace: &str, labels: &[(&str, &str)]) {
+        self.namespaces.insert(namespace.into(), labels.iter().copied().collect());
+    }
+
+    pub(super) fn plan(&self) -> Plan {
+        super::plan(Facts {
+            config: &self.config,
+            namespaces: &self.namespaces,
+            services: &self.services,
+            changed_terms: &self.changed_terms,
+        })
     }
 
     pub(super) fn remove(&mut self, name: &str) {
@@ -105,11 +127,12 @@ impl Cluster {
 
     pub(super) fn restart(&mut self) {
         self.told = Plan::default();
+        self.changed_terms.clear();
     }
 
     /// Plans and applies everything once.
     pub(super) fn step(&mut self) -> Vec<Effect> {
-        let plan = plan(&self.config, &self.services);
+        let plan = self.plan();
         let effects = effects(&self.services, &self.told, &plan);
         for effect in &effects {
             apply(&mut self.services, effect);
@@ -151,6 +174,30 @@ impl Cluster {
             other => panic!("{name} does not wait: {other:?}"),
         }
     }
+}
+
+/// A selector for one label with one value.
+pub(super) fn selector(key: &str, value: &str) -> Selector {
+    let operator = Operator::In([value.into()].into());
+    Selector { requirements: [Requirement { key: key.into(), operator }].into() }
+}
+
+/// The pool, kept for these namespaces and Services.
+pub(super) fn kept(pool: Pool, priority: u32, namespaces: &[Selector], services: &[Selector]) -> Pool {
+    let allocation = ServiceAllocation {
+        priority,
+        namespace_selectors: namespaces.to_vec(),
+        service_selectors: services.to_vec(),
+        ..ServiceAllocation::default()
+    };
+    Pool { allocation: Some(allocation), ..pool }
+}
+
+/// A plan for Services that never changed, in a namespace without labels.
+pub(super) fn plan(config: &Config, services: &Services) -> Plan {
+    let namespaces = Namespaces::from([("default".into(), Labels::default())]);
+    let changed_terms = BTreeMap::new();
+    super::plan(Facts { config, namespaces: &namespaces, services, changed_terms: &changed_terms })
 }
 
 /// What the API server makes of an effect.

@@ -1,4 +1,5 @@
-//! Every reason is reachable and says what to do. Those of sharing are in `sharing`, of foreign statuses in `changes`.
+//! Every reason is reachable and says what to do. Those of sharing are in `sharing`, of foreign statuses in `changes`, of pools that are
+//! kept for some in `scopes`.
 
 use super::*;
 
@@ -104,10 +105,23 @@ fn pool_exhausted() {
 #[test]
 fn no_free_address() {
     let no = |families: &str| Refusal::NoFreeAddress { families: families.to_owned() };
-    let shy = [("p", Pool { auto_assign: false, ..pool(&["10.0.0.1/32"]) })];
-    assert_eq!(refused(&shy, service("s")), no("IPv4"));
-    assert_eq!(refused(&shy, dual("s", FamilyPolicy::RequireDualStack)), no("IPv4 and IPv6"));
-    assert_eq!(refused(&shy, dual("s", FamilyPolicy::PreferDualStack)), no("IPv4 or IPv6"));
+    let six = [("p", pool(&["fd00::1/128"]))];
+    assert_eq!(refused(&six, service("s")), no("IPv4"));
+    assert_eq!(refused(&six, dual("s", FamilyPolicy::RequireDualStack)), no("IPv4 and IPv6"));
+    let mut cluster = Cluster::new(&six);
+    let first = Service { cluster_families: BTreeSet::from([Family::V6]), created: -1, ..service("first") };
+    cluster.add(first);
+    cluster.add(dual("s", FamilyPolicy::PreferDualStack));
+    cluster.settle();
+    assert_eq!(cluster.refusal("s"), &no("IPv4 or IPv6"));
+}
+
+#[test]
+fn no_pool_for_the_service() {
+    let shy = Pool { auto_assign: false, ..pool(&["10.0.0.1/32"]) };
+    assert_eq!(refused(&[("p", shy.clone())], service("s")), Refusal::NoPoolForService);
+    let gold = kept(pool(&["10.0.1.1/32"]), 0, &[], &[selector("tier", "gold")]);
+    assert_eq!(refused(&[("p", shy), ("q", gold)], service("s")), Refusal::NoPoolForService);
 }
 
 #[test]

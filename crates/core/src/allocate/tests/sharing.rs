@@ -122,6 +122,63 @@ fn who_becomes_incompatible_leaves_and_comes_back() {
 }
 
 #[test]
+fn who_changed_leaves_though_it_is_the_older() {
+    // MetalLB's rule: nobody loses a working address through somebody else's change.
+    for change in [
+        |service: &mut Service| service.sharing_key = Some("other".into()),
+        |service: &mut Service| service.sharing_key = None,
+        |service: &mut Service| service.traffic_policy = TrafficPolicy::Local,
+        |service: &mut Service| service.ports = BTreeSet::from([tcp(443)]),
+    ] {
+        let mut cluster = cluster();
+        cluster.add(Service { created: 1, ..named(sharer("a", "k", &[80])) });
+        cluster.add(Service { created: 2, ..named(sharer("b", "k", &[443])) });
+        cluster.settle();
+        let before = cluster.services[&key("a")].clone();
+        cluster.edit("a", change);
+        cluster.settle();
+        assert_eq!((cluster.addresses("a"), cluster.addresses("b")), (vec![], vec!["10.0.0.5".into()]));
+        assert!(matches!(cluster.refusal("a"), Refusal::InUse { .. }));
+        // Compatible again: both have it, without any other trigger.
+        let ingress = Vec::new();
+        cluster.edit("a", |service| *service = Service { ingress, allocated_from: None, ..before.clone() });
+        cluster.settle();
+        assert_eq!(
+            (cluster.addresses("a"), cluster.addresses("b")),
+            (vec!["10.0.0.5".into()], vec!["10.0.0.5".into()])
+        );
+    }
+}
+
+#[test]
+fn of_two_that_changed_the_last_one_leaves() {
+    let mut cluster = cluster();
+    for (name, port) in [("a", 80), ("b", 443)] {
+        cluster.add(named(sharer(name, "k", &[port])));
+    }
+    cluster.settle();
+    // Not in conflict yet, but it has changed since.
+    cluster.edit("a", |service| service.ports = BTreeSet::from([tcp(81)]));
+    assert_eq!(cluster.settle(), []);
+    cluster.edit("b", |service| service.ports = BTreeSet::from([tcp(81)]));
+    cluster.settle();
+    assert_eq!((cluster.addresses("a"), cluster.addresses("b")), (vec!["10.0.0.5".into()], vec![]));
+}
+
+#[test]
+fn without_a_memory_the_younger_leaves() {
+    let mut cluster = cluster();
+    cluster.add(Service { created: 1, ..named(sharer("a", "k", &[80])) });
+    cluster.add(Service { created: 2, ..named(sharer("b", "k", &[443])) });
+    cluster.settle();
+    cluster.edit("a", |service| service.sharing_key = Some("other".into()));
+    // The controller was away meanwhile.
+    cluster.restart();
+    cluster.settle();
+    assert_eq!((cluster.addresses("a"), cluster.addresses("b")), (vec!["10.0.0.5".into()], vec![]));
+}
+
+#[test]
 fn a_sole_holder_changes_its_terms_in_place() {
     let mut cluster = cluster();
     cluster.add(sharer("a", "k", &[80]));
