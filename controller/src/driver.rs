@@ -276,6 +276,7 @@ impl Driver {
         if let Some(reign) = self.reign.take() {
             reign.shutdown.trigger();
         }
+        self.parts.metrics.forget();
         self.state = State::default();
         self.told = Plan::default();
         self.plan = Plan::default();

@@ -16,20 +16,17 @@ pub use config::ControllerConfig;
 
 use driver::{Conditions, Driver, Parts};
 use herald_runtime::{
-    admin::{self, Admin, AdminConfig, AdminError},
+    admin::{self, Admin, AdminError},
     client::Clients,
     events::EventWriter,
     lease::{self, LeaseConfig},
+    metrics::{Registry, process::Process},
     readiness::{Readiness, Weight},
     shutdown::Shutdown,
     standby,
 };
 use metrics::Metrics;
-use prometheus_client::registry::Registry;
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// What appears as the source of events: MetalLB's name, as tools filter by it.
@@ -51,13 +48,8 @@ pub enum ControllerError {
 /// # Errors
 /// An address that cannot be listened on.
 pub async fn run(config: ControllerConfig, clients: Clients, shutdown: Shutdown) -> Result<(), ControllerError> {
-    let metrics_port = (config.common.metrics_port != 0).then_some(config.common.metrics_port);
-    let admin = Admin::bind(AdminConfig {
-        health: admin::any_address(config.common.health_probe_port),
-        // Loopback until metrics are served over HTTPS to those who may see them.
-        metrics: metrics_port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
-    })
-    .await?;
+    let health = admin::any_address(config.common.health_probe_port);
+    let admin = Admin::bind(config.common.admin(health, &clients.main)).await?;
     run_with(config, clients, admin, shutdown).await
 }
 
@@ -75,7 +67,9 @@ pub async fn run_with(
     tracing::info!(namespace, identity, class = config.common.lb_class, "controller starts");
 
     let mut registry = Registry::default();
-    let metrics = Metrics::register(&mut registry);
+    let metrics = Metrics::default();
+    registry.add(metrics.clone());
+    registry.add(Process::new("controller"));
     let readiness = Readiness::new();
     let conditions = Conditions {
         leader: readiness.condition("leader", Weight::Blocking),

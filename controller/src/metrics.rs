@@ -1,53 +1,30 @@
 //! The controller's metrics: MetalLB's allocator gauges, and Herald's own.
 
 use herald_core::{
+    PoolName, ServiceKey,
     allocate::{Outcome, Plan},
     config::{Config, Pool, is_buggy},
     net::{Family, IpRange, from_number},
 };
-use herald_runtime::metrics::ClientMetrics;
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family as Metric, gauge::Gauge, histogram::Histogram},
-    registry::Registry,
+use herald_runtime::metrics::{
+    ClientMetrics, Collect, Counter, Gauge, Histogram,
+    text::{Exposition, Kind},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Label `pool`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct PoolLabel {
-    pool: String,
-}
+/// How the writes of a Service status end, as labels.
+const RESULTS: [&str; 3] = ["done", "refused", "unresolved"];
 
-/// Label `result`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct ResultLabel {
-    result: &'static str,
-}
-
-/// Label `state`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct StateLabel {
-    state: &'static str,
-}
-
-type PoolGauge = Metric<PoolLabel, Gauge>;
-
-/// All of them.
+/// All of them. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     pub(crate) client: ClientMetrics,
-    total: PoolGauge,
-    total_v4: PoolGauge,
-    total_v6: PoolGauge,
-    in_use: PoolGauge,
-    in_use_v4: PoolGauge,
-    in_use_v6: PoolGauge,
-    services: Metric<StateLabel, Gauge>,
-    writes: Metric<ResultLabel, Counter>,
+    planned: Arc<Mutex<Planned>>,
+    writes: [Counter; RESULTS.len()],
     pub(crate) plan_seconds: Histogram,
     pub(crate) queued: Gauge,
     pub(crate) in_flight: Gauge,
@@ -55,90 +32,148 @@ pub(crate) struct Metrics {
     pub(crate) standby: Gauge,
 }
 
-impl Metrics {
-    pub(crate) fn register(registry: &mut Registry) -> Self {
-        let metrics = Self {
-            client: ClientMetrics::register(registry),
-            total: PoolGauge::default(),
-            total_v4: PoolGauge::default(),
-            total_v6: PoolGauge::default(),
-            in_use: PoolGauge::default(),
-            in_use_v4: PoolGauge::default(),
-            in_use_v6: PoolGauge::default(),
-            services: Metric::default(),
-            writes: Metric::default(),
-            plan_seconds: Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0]),
+/// What follows from the configuration and the plan; nothing on a replica that does not lead.
+#[derive(Debug, Default)]
+struct Planned {
+    pools: BTreeMap<PoolName, PoolUse>,
+    /// Addresses that Services have, with the pool; the same address once for each Service that shares it.
+    addresses: BTreeSet<(ServiceKey, IpAddr, PoolName)>,
+    /// Services with and without what they want; `None` before the first plan.
+    services: Option<(usize, usize)>,
+}
+
+/// Addresses of a pool, IPv4 and IPv6.
+#[derive(Debug, Default)]
+struct PoolUse {
+    total: [i64; 2],
+    in_use: [i64; 2],
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            client: ClientMetrics::default(),
+            planned: Arc::default(),
+            writes: Default::default(),
+            plan_seconds: Histogram::new(&[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0]),
             queued: Gauge::default(),
             in_flight: Gauge::default(),
             leader: Gauge::default(),
             standby: Gauge::default(),
-        };
-        // Gauges although their names end in _total: these are MetalLB's names.
-        for (name, help, gauge) in [
-            ("addresses_total", "Number of usable IP addresses, per pool", &metrics.total),
-            ("ipv4_addresses_total", "Number of usable IPv4 addresses, per pool", &metrics.total_v4),
-            ("ipv6_addresses_total", "Number of usable IPv6 addresses, per pool", &metrics.total_v6),
-            ("addresses_in_use_total", "Number of IP addresses in use, per pool", &metrics.in_use),
-            ("ipv4_addresses_in_use_total", "Number of IPv4 addresses in use, per pool", &metrics.in_use_v4),
-            ("ipv6_addresses_in_use_total", "Number of IPv6 addresses in use, per pool", &metrics.in_use_v6),
-        ] {
-            registry.register(format!("metallb_allocator_{name}"), help, gauge.clone());
         }
-        let own = registry.sub_registry_with_prefix("herald_controller");
-        own.register("services", "Services by what they have", metrics.services.clone());
-        own.register("status_writes", "Writes of Service status by how they ended", metrics.writes.clone());
-        own.register("plan_duration_seconds", "Time to decide for all Services", metrics.plan_seconds.clone());
-        own.register("writes_queued", "Status writes that wait", metrics.queued.clone());
-        own.register("writes_in_flight", "Status writes under way", metrics.in_flight.clone());
-        own.register("leader", "1 while this replica leads", metrics.leader.clone());
-        own.register("standby", "1 while MetalLB runs in the cluster and Herald stands by", metrics.standby.clone());
-        for result in ["done", "unresolved", "refused"] {
-            let _ = metrics.writes.get_or_create(&ResultLabel { result });
-        }
-        metrics
     }
+}
 
+impl Metrics {
     /// Counts a write.
     pub(crate) fn wrote(&self, result: &'static str) {
-        self.writes.get_or_create(&ResultLabel { result }).inc();
+        let counters = RESULTS.iter().zip(&self.writes);
+        counters.filter(|(name, _)| **name == result).for_each(|(_, counter)| counter.inc());
     }
 
-    /// Sets what follows from the configuration and the plan.
+    /// Takes over what follows from the configuration and the plan: what is gone goes.
     pub(crate) fn planned(&self, config: &Config, plan: &Plan) {
-        let gauges = [&self.total, &self.total_v4, &self.total_v6, &self.in_use, &self.in_use_v4, &self.in_use_v6];
-        for gauge in gauges {
-            // Pools that are gone go.
-            gauge.clear();
-        }
-        let mut used: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
+        let mut now = Planned::default();
         let (mut assigned, mut waiting) = (0, 0);
-        for decision in plan.decisions.values() {
+        let mut used: BTreeMap<&PoolName, BTreeSet<IpAddr>> = BTreeMap::new();
+        for (service, decision) in &plan.decisions {
             match &decision.outcome {
                 Outcome::Assigned(assignment) => {
-                    used.entry(assignment.pool.as_str()).or_default().extend(&assignment.addresses);
                     assigned += 1;
+                    used.entry(&assignment.pool).or_default().extend(&assignment.addresses);
+                    let series = assignment.addresses.iter();
+                    now.addresses.extend(series.map(|ip| (service.clone(), *ip, assignment.pool.clone())));
                 }
                 Outcome::Waiting(_) => waiting += 1,
                 Outcome::NotWanted => {}
             }
         }
-        for (state, count) in [("assigned", assigned), ("waiting", waiting)] {
-            self.services.get_or_create(&StateLabel { state }).set(count);
-        }
+        now.services = Some((assigned, waiting));
         for (name, pool) in &config.pools {
-            let label = PoolLabel { pool: name.to_string() };
-            let [v4, v6] = Family::BOTH.map(|family| capacity(pool, family));
-            self.total.get_or_create(&label).set(gauge(v4.saturating_add(v6)));
-            self.total_v4.get_or_create(&label).set(gauge(v4));
-            self.total_v6.get_or_create(&label).set(gauge(v6));
-            let used = used.get(name.as_str());
+            let used = used.get(name);
             let count = |family| used.map_or(0, |all| all.iter().filter(|it| Family::of(**it) == family).count());
-            let [v4, v6] = Family::BOTH.map(|family| gauge(count(family) as u128));
-            self.in_use.get_or_create(&label).set(v4.saturating_add(v6));
-            self.in_use_v4.get_or_create(&label).set(v4);
-            self.in_use_v6.get_or_create(&label).set(v6);
+            let pool = PoolUse {
+                total: [Family::V4, Family::V6].map(|family| gauge(capacity(pool, family))),
+                in_use: [Family::V4, Family::V6].map(|family| gauge(count(family) as u128)),
+            };
+            now.pools.insert(name.clone(), pool);
+        }
+        *self.lock() = now;
+    }
+
+    /// This replica does not lead any more: what it once planned is not the state of anything.
+    pub(crate) fn forget(&self) {
+        *self.lock() = Planned::default();
+    }
+
+    /// A panic elsewhere leaves a whole plan behind.
+    fn lock(&self) -> MutexGuard<'_, Planned> {
+        self.planned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type OfPool = fn(&PoolUse) -> i64;
+
+/// MetalLB's names: gauges, though they end in _total.
+const POOL_GAUGES: [(&str, &str, OfPool); 6] = [
+    ("metallb_allocator_addresses_total", "Number of usable IP addresses, per pool.", |pool| sum(pool.total)),
+    ("metallb_allocator_addresses_in_use_total", "Number of IP addresses in use, per pool.", |pool| sum(pool.in_use)),
+    ("metallb_allocator_ipv4_addresses_total", "Number of usable IPv4 addresses, per pool.", |pool| pool.total[0]),
+    ("metallb_allocator_ipv4_addresses_in_use_total", "Number of IPv4 addresses in use, per pool.", |pool| {
+        pool.in_use[0]
+    }),
+    ("metallb_allocator_ipv6_addresses_total", "Number of usable IPv6 addresses, per pool.", |pool| pool.total[1]),
+    ("metallb_allocator_ipv6_addresses_in_use_total", "Number of IPv6 addresses in use, per pool.", |pool| {
+        pool.in_use[1]
+    }),
+];
+
+impl Collect for Metrics {
+    fn collect(&self, out: &mut Exposition) {
+        self.client.collect(out);
+        let planned = self.lock();
+        for (name, help, value) in POOL_GAUGES {
+            let mut family = out.family(Kind::Gauge, name, help);
+            planned.pools.iter().for_each(|(name, pool)| family.sample(&[("pool", name)], value(pool)));
+        }
+        let mut family = out.family(
+            Kind::Gauge,
+            "herald_controller_address_assigned",
+            "1 for every address that a Service has, from the replica that leads.",
+        );
+        for (service, ip, pool) in &planned.addresses {
+            family.sample(&[("service", service), ("ip", ip), ("pool", pool)], 1);
+        }
+        let mut family = out.family(
+            Kind::Gauge,
+            "herald_controller_services",
+            "Services by whether they have the addresses that they want, from the replica that leads.",
+        );
+        if let Some((assigned, waiting)) = planned.services {
+            family.sample(&[("state", &"assigned")], assigned);
+            family.sample(&[("state", &"waiting")], waiting);
+        }
+        drop(planned);
+        let mut family = out.family(
+            Kind::Counter,
+            "herald_controller_status_writes_total",
+            "Writes of Service status by how they ended.",
+        );
+        RESULTS.iter().zip(&self.writes).for_each(|(name, count)| family.sample(&[("result", name)], count.get()));
+        self.plan_seconds.write(out, "herald_controller_plan_duration_seconds", "Time to decide for all Services.");
+        for (name, help, gauge) in [
+            ("herald_controller_writes_queued", "Status writes that wait.", &self.queued),
+            ("herald_controller_writes_in_flight", "Status writes under way.", &self.in_flight),
+            ("herald_controller_leader", "1 while this replica leads.", &self.leader),
+            ("herald_controller_standby", "1 while MetalLB runs in the cluster and Herald stands by.", &self.standby),
+        ] {
+            out.single(Kind::Gauge, name, help, gauge.get());
         }
     }
+}
+
+const fn sum([v4, v6]: [i64; 2]) -> i64 {
+    v4.saturating_add(v6)
 }
 
 /// As MetalLB: what is too large is the largest.
@@ -175,19 +210,15 @@ fn buggy(range: &IpRange) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use herald_core::{
-        ServiceKey,
-        allocate::{Assignment, Decision},
-        config::Protocol,
-    };
-    use herald_runtime::metrics::encode;
+    use herald_core::allocate::{Assignment, Decision};
+    use herald_runtime::metrics::Registry;
 
     fn pool(ranges: &[&str], avoid_buggy_ips: bool) -> Pool {
         Pool {
-            protocol: Protocol::Layer2,
             ranges: ranges.iter().map(|range| range.parse().unwrap()).collect(),
             auto_assign: true,
             avoid_buggy_ips,
+            ..Pool::default()
         }
     }
 
@@ -215,9 +246,11 @@ mod tests {
     #[test]
     fn every_pool_is_there_with_zero_and_a_gone_one_is_not() {
         let mut registry = Registry::default();
-        let metrics = Metrics::register(&mut registry);
+        let metrics = Metrics::default();
+        registry.add(metrics.clone());
         let config = |names: &[&str]| Config {
             pools: names.iter().map(|name| ((*name).into(), pool(&["192.0.2.0/30"], false))).collect(),
+            ..Config::default()
         };
         let assignment = Assignment { pool: "a".into(), addresses: vec!["192.0.2.1".parse().unwrap()] };
         let decision = Decision { outcome: Outcome::Assigned(assignment), notes: vec![] };
@@ -228,20 +261,27 @@ mod tests {
                 .into(),
         };
         metrics.planned(&config(&["a", "b"]), &plan);
-        let text = encode(&registry).unwrap();
+        let text = registry.encode();
         for line in [
             r#"metallb_allocator_addresses_total{pool="a"} 4"#,
             r#"metallb_allocator_addresses_in_use_total{pool="a"} 1"#,
             r#"metallb_allocator_ipv4_addresses_in_use_total{pool="a"} 1"#,
             r#"metallb_allocator_addresses_in_use_total{pool="b"} 0"#,
             r#"metallb_allocator_ipv6_addresses_total{pool="b"} 0"#,
+            r#"herald_controller_address_assigned{service="ns/x",ip="192.0.2.1",pool="a"} 1"#,
+            r#"herald_controller_address_assigned{service="ns/y",ip="192.0.2.1",pool="a"} 1"#,
             r#"herald_controller_services{state="assigned"} 2"#,
+            "# TYPE metallb_allocator_addresses_in_use_total gauge",
+            "# TYPE herald_controller_status_writes_total counter",
             r#"herald_controller_status_writes_total{result="done"} 0"#,
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }
         metrics.planned(&config(&["b"]), &Plan::default());
-        let text = encode(&registry).unwrap();
+        let text = registry.encode();
         assert!(!text.contains(r#"pool="a""#), "{text}");
+        metrics.forget();
+        let text = registry.encode();
+        assert!(!text.contains("pool=") && !text.contains("state="), "{text}");
     }
 }

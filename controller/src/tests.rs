@@ -1,11 +1,17 @@
 //! The controller against an API server that fails on demand, in virtual time.
 
 use super::*;
-use herald_runtime::{client::Clients, config::Common, log::LogFormat};
+use herald_runtime::{
+    admin::{AdminConfig, Protection},
+    client::Clients,
+    config::Common,
+    log::LogFormat,
+};
 use herald_testkit::fake_api::{FakeApi, Id, Wire};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 use tokio::task::JoinHandle;

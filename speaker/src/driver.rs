@@ -4,7 +4,7 @@
 
 use crate::{
     links::Links,
-    metrics::{Gratuitous, Scrape},
+    metrics::{Changes, Gratuitous, Scrape},
     net::{
         hello_io::{Heard, Keys},
         hello_udp::HelloUdp,
@@ -88,6 +88,7 @@ pub async fn run(resources: Resources, shutdown: Shutdown) {
         ports: Ports::new(sinks),
         udp,
         gratuitous: Gratuitous::default(),
+        changes: Changes::default(),
         resources,
         heard,
         seen,
@@ -103,6 +104,7 @@ struct Driver {
     heard: mpsc::Receiver<Heard>,
     seen: mpsc::Receiver<Seen>,
     gratuitous: Gratuitous,
+    changes: Changes,
 }
 
 impl Driver {
@@ -163,13 +165,15 @@ impl Driver {
     }
 
     fn see(&mut self, seen: &Seen) {
-        let (address, _) = seen.sight.claim();
+        let (address, by) = seen.sight.claim();
+        self.ports.claimed(&seen.link, address, by);
         self.input(Input::Answered { link: seen.link.clone(), address });
     }
 
     fn follow_links(&mut self) {
         let links = Arc::clone(&self.resources.links.borrow_and_update());
         let closed = self.ports.follow(&links);
+        closed.iter().for_each(|link| self.changes.forget(link));
         let open = self.ports.links();
         if !closed.is_empty() {
             // New sockets under an old name start from nothing: the machine must see the link go first.
@@ -238,14 +242,21 @@ impl Driver {
                     tracing::debug!(%link, %address, %error, "cannot ask");
                 }
             }
-            Effect::Membership { link, change } => tell(&link, &change),
+            Effect::Membership { link, change } => {
+                self.changes.membership(&link, &change);
+                tell(&link, &change);
+            }
             Effect::Announcing(service) => {
+                self.changes.announcing(true);
                 tracing::info!(%service, addresses = ?self.speaker.announcing().get(&service), "announcing");
                 let observed = self.resources.observed.borrow();
                 let uid = observed.as_ref().and_then(|snapshot| Some(&*snapshot.services.get(&service)?.uid));
                 (self.resources.announcing)(&service, uid.unwrap_or_default());
             }
-            Effect::Withdrawn(service) => tracing::info!(%service, "not announcing any more"),
+            Effect::Withdrawn(service) => {
+                self.changes.announcing(false);
+                tracing::info!(%service, "not announcing any more");
+            }
         }
     }
 
@@ -290,11 +301,11 @@ impl Driver {
                 .not_ready("listening: absence of others is not believed yet, or something is missing above");
         }
         let links = self.ports.iter().map(|(name, port)| {
-            let (standing, members) =
-                self.speaker.link(name).map_or((None, 0), |(s, members)| (Some(s), members.len()));
+            let (standing, members) = self.speaker.link(name).map_or_else(Default::default, |(s, m)| (Some(s), m));
             crate::metrics::LinkScrape {
                 name: name.clone(),
-                members,
+                members: members.len(),
+                presumed: members.values().filter(|member| member.presumed).count(),
                 present: standing == Some(herald_core::membership::Standing::Present),
                 table: port.table(),
                 responder: Arc::clone(port.responder.counters()),
@@ -306,6 +317,7 @@ impl Driver {
             announcing: Arc::clone(self.speaker.announcing()),
             links: links.collect(),
             gratuitous: self.gratuitous.clone(),
+            changes: self.changes.clone(),
             datagrams: self.udp.as_ref().map(|udp| Arc::clone(udp.counters())),
         }));
     }

@@ -16,17 +16,16 @@ pub use config::SpeakerConfig;
 use herald_api::event::{self, Kind, ServiceEvent};
 use herald_core::{NodeName, ServiceKey, membership::Identity, time::InvalidTiming};
 use herald_runtime::{
-    admin::{self, Admin, AdminConfig, AdminError},
+    admin::{self, Admin, AdminError},
     client::Clients,
     events::{EventKind, EventWriter, Notice},
-    metrics::ClientMetrics,
+    metrics::{ClientMetrics, Registry, process::Process},
     readiness::{Readiness, Weight},
     shutdown::Shutdown,
     standby::{self, Standby},
 };
 use links::watch::{LinkError, LinkWatch};
 use metrics::{Scrape, ScrapeCollector};
-use prometheus_client::registry::Registry;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
@@ -56,13 +55,8 @@ pub enum SpeakerError {
 /// Impossible settings, or something of the system that cannot be had.
 pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) -> Result<(), SpeakerError> {
     let timing = config.timing()?;
-    let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let admin = Admin::bind(AdminConfig {
-        health: loopback(config.common.health_probe_port),
-        // Loopback until metrics are served over HTTPS to those who may see them.
-        metrics: (config.common.metrics_port != 0).then(|| loopback(config.common.metrics_port)),
-    })
-    .await?;
+    let health = SocketAddr::from((Ipv4Addr::LOCALHOST, config.common.health_probe_port));
+    let admin = Admin::bind(config.common.admin(health, &clients.main)).await?;
     let link_watch = LinkWatch::start(config.exclude_interfaces.clone()).await?;
     let readiness = Readiness::new();
     let shown = observe::Shown {
@@ -74,14 +68,15 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
     let membership = readiness.condition("membership", Weight::Blocking);
     let standing_by = readiness.condition("standby", Weight::Informative);
     let mut registry = Registry::default();
-    let shown = observe::Shown { metrics: ClientMetrics::register(&mut registry), ..shown };
+    registry.add(shown.metrics.clone());
     let (scrape, scraped) = watch::channel(Arc::new(Scrape::default()));
-    registry.register_collector(Box::new(ScrapeCollector(scraped)));
+    registry.add(Process::new("speaker"));
+    let observed = observe::start(&clients.main, &config, shown, &shutdown);
+    registry.add(ScrapeCollector { scrape: scraped, observed: observed.clone() });
     let (debug_tx, debug) = mpsc::channel(4);
     let serve = tokio::spawn(admin.serve(Arc::new(registry), readiness, admin::ask(debug_tx), shutdown.clone()));
 
     let namespace = config.common.namespace();
-    let observed = observe::start(&clients.main, &config, shown, &shutdown);
     let standby = standby_of(standby::watch(clients.main.clone(), shutdown.clone()), standing_by);
     let cluster = tokio::select! {
         cluster = observe::cluster_id(clients.main.clone()) => cluster,

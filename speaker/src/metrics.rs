@@ -1,11 +1,14 @@
 //! The speaker's metrics, written when they are scraped, from what the driver published: series go with their object.
 
 use crate::net::{answer::AnswerTable, hello_io::HelloCounters, responder::ResponderCounters};
-use herald_core::{LinkName, NodeName, ServiceKey, Set};
-use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{counter::ConstCounter, gauge::ConstGauge},
+use herald_core::{
+    LinkName, NodeName, ServiceKey, Set,
+    membership::{Change, Gone, Standing},
+    ownership::{Silent, Snapshot, silent},
+};
+use herald_runtime::metrics::{
+    Collect,
+    text::{Exposition, Kind},
 };
 use std::{
     collections::BTreeMap,
@@ -33,6 +36,56 @@ impl Gratuitous {
     }
 }
 
+/// What happened to this speaker since it started. Clones share the counts.
+#[derive(Debug, Clone, Default)]
+pub struct Changes(Arc<Mutex<Changed>>);
+
+#[derive(Debug, Default)]
+struct Changed {
+    announcing: u64,
+    withdrawn: u64,
+    membership: BTreeMap<(LinkName, &'static str), u64>,
+}
+
+impl Changes {
+    /// A Service is announced from here now, or not any more.
+    pub(crate) fn announcing(&self, now: bool) {
+        let mut changed = self.lock();
+        *(if now { &mut changed.announcing } else { &mut changed.withdrawn }) += 1;
+    }
+
+    /// Something changed about who is on a link.
+    pub(crate) fn membership(&self, link: &LinkName, change: &Change) {
+        *self.lock().membership.entry((link.clone(), label(change))).or_default() += 1;
+    }
+
+    /// A link is gone, and its counts go with it.
+    pub(crate) fn forget(&self, link: &LinkName) {
+        self.lock().membership.retain(|(other, _), _| other != link);
+    }
+
+    /// A panic elsewhere leaves whole counts behind.
+    fn lock(&self) -> MutexGuard<'_, Changed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const fn label(change: &Change) -> &'static str {
+    match change {
+        Change::Joined(_) => "joined",
+        Change::Left(_, Gone::Silent) => "left_silent",
+        Change::Left(_, Gone::Leaving) => "left_leaving",
+        Change::Ready(_, true) => "ready",
+        Change::Ready(_, false) => "not_ready",
+        Change::Presumed(_, true) => "presumed",
+        Change::Presumed(_, false) => "not_presumed",
+        Change::Standing(Standing::Listening) => "own_listening",
+        Change::Standing(Standing::Late) => "own_late",
+        Change::Standing(Standing::Unheard) => "own_unheard",
+        Change::Standing(Standing::Present) => "own_present",
+    }
+}
+
 /// What is known about one link.
 #[derive(Debug, Clone)]
 pub struct LinkScrape {
@@ -40,6 +93,8 @@ pub struct LinkScrape {
     pub name: LinkName,
     /// Members, this speaker included.
     pub members: usize,
+    /// Members among them that are never heard here.
+    pub presumed: usize,
     /// Whether this speaker takes part there.
     pub present: bool,
     /// What is answered, with the counters of each address.
@@ -61,52 +116,56 @@ pub struct Scrape {
     pub links: Vec<LinkScrape>,
     /// What was said unasked.
     pub gratuitous: Gratuitous,
+    /// What happened.
+    pub changes: Changes,
     /// What happened to unicast hellos.
     pub datagrams: Option<Arc<HelloCounters>>,
 }
 
-/// Writes a [`Scrape`].
+/// Writes a [`Scrape`], and what follows from the state of the cluster.
 #[derive(Debug)]
-pub(crate) struct ScrapeCollector(pub(crate) watch::Receiver<Arc<Scrape>>);
+pub(crate) struct ScrapeCollector {
+    pub(crate) scrape: watch::Receiver<Arc<Scrape>>,
+    pub(crate) observed: watch::Receiver<Option<Arc<Snapshot>>>,
+}
 
-impl Collector for ScrapeCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let scrape = Arc::clone(&self.0.borrow());
-        scrape.announced(&mut encoder)?;
-        scrape.addresses(&mut encoder)?;
-        scrape.links(&mut encoder)?;
-        scrape.hellos(&mut encoder)
+impl Collect for ScrapeCollector {
+    fn collect(&self, out: &mut Exposition) {
+        let scrape = Arc::clone(&self.scrape.borrow());
+        let observed = self.observed.borrow().clone();
+        if let (Some(snapshot), Some(node)) = (observed, &scrape.node) {
+            services_silent(&snapshot, node, out);
+        }
+        scrape.announced(out);
+        scrape.addresses(out);
+        scrape.links(out);
+        scrape.hellos(out);
+        scrape.changes(out);
     }
 }
 
-type Result<T = (), E = std::fmt::Error> = std::result::Result<T, E>;
-
-fn gauges<const N: usize>(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    series: impl IntoIterator<Item = ([(&'static str, String); N], i64)>,
-) -> Result {
-    let prototype = ConstGauge::new(0_i64);
-    let mut family = encoder.encode_descriptor(name, help, None, prototype.metric_type())?;
-    for (labels, value) in series {
-        ConstGauge::new(value).encode(family.encode_family(&labels.as_slice())?)?;
+/// Services that nobody announces. All speakers know the same; the first of those that are ready reports it for all, so that such a Service is
+/// one series and not one a node.
+fn services_silent(snapshot: &Snapshot, node: &NodeName, out: &mut Exposition) {
+    let mut family = out.family(
+        Kind::Gauge,
+        "herald_service_silent",
+        "1 for every Service that no node announces, by reason; from one of the speakers.",
+    );
+    if snapshot.speakers.iter().find(|(_, pod)| pod.ready).is_none_or(|(first, _)| first != node) {
+        return;
     }
-    Ok(())
-}
-
-fn counters<const N: usize>(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    series: impl IntoIterator<Item = ([(&'static str, String); N], u64)>,
-) -> Result {
-    let prototype = ConstCounter::new(0_u64);
-    let mut family = encoder.encode_descriptor(name, help, None, prototype.metric_type())?;
-    for (labels, value) in series {
-        ConstCounter::new(value).encode(family.encode_family(&labels.as_slice())?)?;
+    for (service, announceable) in &snapshot.services {
+        let reason = match silent(&snapshot.config, announceable) {
+            None => continue,
+            Some(Silent::NoAddress) => "no_address",
+            Some(Silent::NotInAnyPool(_)) => "not_in_any_pool",
+            Some(Silent::Bgp(_)) => "bgp",
+            Some(Silent::NotAdvertised(_)) => "not_advertised",
+            Some(Silent::NoEndpoints) => "no_endpoints",
+        };
+        family.sample(&[("service", service), ("reason", &reason)], 1);
     }
-    Ok(())
 }
 
 fn read(counter: &AtomicU64) -> u64 {
@@ -114,24 +173,21 @@ fn read(counter: &AtomicU64) -> u64 {
 }
 
 impl Scrape {
-    fn announced(&self, encoder: &mut DescriptorEncoder<'_>) -> Result {
-        let node = self.node.as_ref().map(ToString::to_string).unwrap_or_default();
-        let series = self.announcing.iter().flat_map(|(service, addresses)| {
-            let node = node.clone();
-            addresses.iter().map(move |ip| {
-                let labels = [
-                    ("service", service.to_string()),
-                    ("protocol", "layer2".to_owned()),
-                    ("node", node.clone()),
-                    ("ip", ip.to_string()),
-                ];
-                (labels, 1)
-            })
-        });
-        gauges(encoder, "metallb_speaker_announced", "Services being announced from this node", series)
+    fn announced(&self, out: &mut Exposition) {
+        let mut family = out.family(
+            Kind::Gauge,
+            "metallb_speaker_announced",
+            "Services being announced from this node. This is desired state, it does not guarantee that the routing protocols have converged.",
+        );
+        let Some(node) = &self.node else { return };
+        for (service, addresses) in self.announcing.iter() {
+            for ip in addresses.iter() {
+                family.sample(&[("service", service), ("protocol", &"layer2"), ("node", node), ("ip", ip)], 1);
+            }
+        }
     }
 
-    fn addresses(&self, encoder: &mut DescriptorEncoder<'_>) -> Result {
+    fn addresses(&self, out: &mut Exposition) {
         let mut requests: BTreeMap<IpAddr, u64> = BTreeMap::new();
         let mut responses: BTreeMap<IpAddr, u64> = BTreeMap::new();
         for (ip, answer) in self.links.iter().flat_map(|link| &link.table.addresses) {
@@ -139,59 +195,91 @@ impl Scrape {
             *responses.entry(*ip).or_default() += read(&answer.counters.responses_sent);
         }
         let counts = self.gratuitous.counts();
-        let gratuitous = requests.keys().filter_map(|ip| counts.get(ip).map(|count| (*ip, *count))).collect();
+        let gratuitous = requests.keys().map(|ip| (*ip, counts.get(ip).copied().unwrap_or_default())).collect();
         drop(counts);
-        for (name, help, series) in [
-            ("requests_received", "Number of layer2 requests received for owned IPs", requests),
-            ("responses_sent", "Number of layer2 responses sent for owned IPs in response to requests", responses),
+        let families = [
+            ("metallb_layer2_requests_received", "Number of layer2 requests received for owned IPs.", requests),
             (
-                "gratuitous_sent",
-                "Number of gratuitous layer2 packets sent for owned IPs as a result of failovers",
+                "metallb_layer2_responses_sent",
+                "Number of layer2 responses sent for owned IPs in response to requests.",
+                responses,
+            ),
+            (
+                "metallb_layer2_gratuitous_sent",
+                "Number of gratuitous layer2 packets sent for owned IPs as a result of failovers.",
                 gratuitous,
             ),
-        ] {
-            let series = series.into_iter().map(|(ip, count)| ([("ip", ip.to_string())], count));
-            // MetalLB's counters carry no _total; the text encoder appends it to counters, so these are written as gauges of the same name.
-            gauges(
-                encoder,
-                &format!("metallb_layer2_{name}"),
-                help,
-                series.map(|(l, v)| (l, i64::try_from(v).unwrap_or(i64::MAX))),
-            )?;
+        ];
+        for (name, help, series) in families {
+            let mut family = out.family(Kind::Counter, name, help);
+            series.iter().for_each(|(ip, count)| family.sample(&[("ip", ip)], count));
         }
-        Ok(())
     }
 
-    fn links(&self, encoder: &mut DescriptorEncoder<'_>) -> Result {
-        let of = |link: &LinkScrape| [("link", link.name.to_string())];
-        let members = self.links.iter().map(|link| (of(link), i64::try_from(link.members).unwrap_or(i64::MAX)));
-        gauges(encoder, "herald_link_members", "Speakers that take part on the link, this one included", members)?;
-        let present = self.links.iter().map(|link| (of(link), i64::from(link.present)));
-        gauges(encoder, "herald_link_present", "1 if this speaker may answer on the link", present)?;
-        let dropped = self.links.iter().flat_map(|link| {
-            link.responder.unanswered().map(|(reason, count)| {
-                ([("link", link.name.to_string()), ("reason", reason.label().to_owned())], count)
-            })
-        });
-        counters(encoder, "herald_requests_unanswered", "ARP and NDP frames that got no answer, by reason", dropped)
+    fn links(&self, out: &mut Exposition) {
+        let mut family =
+            out.family(Kind::Gauge, "herald_link_members", "Speakers that take part on the link, this one included.");
+        self.links.iter().for_each(|link| family.sample(&[("link", &link.name)], link.members));
+        let mut family = out.family(
+            Kind::Gauge,
+            "herald_link_members_presumed",
+            "Members whose hellos are not heard on the link, counted because the API shows their speaker and their address answers.",
+        );
+        self.links.iter().for_each(|link| family.sample(&[("link", &link.name)], link.presumed));
+        let mut family = out.family(Kind::Gauge, "herald_link_present", "1 if this speaker may answer on the link.");
+        self.links.iter().for_each(|link| family.sample(&[("link", &link.name)], u8::from(link.present)));
+        let mut family = out.family(
+            Kind::Counter,
+            "herald_requests_unanswered_total",
+            "ARP and NDP frames that got no answer, by reason.",
+        );
+        for link in &self.links {
+            for (reason, count) in link.responder.unanswered() {
+                family.sample(&[("link", &link.name), ("reason", &reason.label())], count);
+            }
+        }
+        let mut family =
+            out.family(Kind::Counter, "herald_answers_failed_total", "Answers that the kernel did not take.");
+        for link in &self.links {
+            family.sample(&[("link", &link.name)], read(&link.responder.send_failed));
+        }
     }
 
-    fn hellos(&self, encoder: &mut DescriptorEncoder<'_>) -> Result {
-        let links = self.links.iter().map(|link| (link.name.to_string(), &link.hello));
-        let all = links.chain(self.datagrams.iter().map(|counters| ("udp".to_owned(), counters)));
-        let series = all.flat_map(|(link, c)| {
-            [
-                ("heard", read(&c.heard)),
-                ("malformed", read(&c.malformed)),
-                ("foreign_cluster", read(&c.foreign_cluster)),
-                ("wrong_key", read(&c.wrong_hmac)),
-                ("version", read(&c.version)),
-                ("no_key", read(&c.no_key)),
-                ("no_link", read(&c.no_link)),
-                ("lost", read(&c.lost)),
-            ]
-            .map(|(result, count)| ([("link", link.clone()), ("result", result.to_owned())], count))
-        });
-        counters(encoder, "herald_hellos", "Hellos received, by what became of them", series)
+    fn changes(&self, out: &mut Exposition) {
+        let changed = self.changes.lock();
+        let mut family = out.family(
+            Kind::Counter,
+            "herald_ownership_changes_total",
+            "Times that this node began or ceased to announce a Service.",
+        );
+        family.sample(&[("change", &"announcing")], changed.announcing);
+        family.sample(&[("change", &"withdrawn")], changed.withdrawn);
+        let mut family = out.family(
+            Kind::Counter,
+            "herald_membership_changes_total",
+            "Changes of who is on a link, and of this speaker's own standing there.",
+        );
+        for ((link, change), count) in &changed.membership {
+            family.sample(&[("link", link), ("change", change)], count);
+        }
+    }
+
+    fn hellos(&self, out: &mut Exposition) {
+        let mut family = out.family(Kind::Counter, "herald_hellos_total", "Hellos received, by what became of them.");
+        let links = self.links.iter().map(|link| (link.name.as_str(), &link.hello));
+        for (link, counters) in links.chain(self.datagrams.iter().map(|counters| ("udp", counters))) {
+            for (result, count) in [
+                ("heard", &counters.heard),
+                ("malformed", &counters.malformed),
+                ("foreign_cluster", &counters.foreign_cluster),
+                ("wrong_key", &counters.wrong_hmac),
+                ("version", &counters.version),
+                ("no_key", &counters.no_key),
+                ("no_link", &counters.no_link),
+                ("lost", &counters.lost),
+            ] {
+                family.sample(&[("link", &link), ("result", &result)], read(count));
+            }
+        }
     }
 }

@@ -17,7 +17,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 use tokio::sync::{mpsc, watch};
 
@@ -67,6 +67,13 @@ impl Port {
     /// The table in force, for metrics.
     pub(crate) fn table(&self) -> Arc<AnswerTable> {
         Arc::clone(&self.table.borrow())
+    }
+
+    /// Counts a claim of an address, if it is one that is answered for here.
+    fn claimed(&self, address: IpAddr) {
+        if let Some(answer) = self.table.borrow().addresses.get(&address) {
+            answer.counters.claims.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Asks whether an address is there.
@@ -185,6 +192,15 @@ impl Ports {
     /// Whether something received still waits in the kernel.
     pub(crate) fn pending(&self) -> bool {
         self.open.values().any(|port| port.hello.pending())
+    }
+
+    /// Takes note of a station that says it has this address. Our own links may hear each other: they do not count.
+    pub(crate) fn claimed(&self, link: &LinkName, address: IpAddr, by: Mac) {
+        if self.open.values().all(|port| port.link.mac != by)
+            && let Some(port) = self.open.get(link)
+        {
+            port.claimed(address);
+        }
     }
 
     pub(crate) fn mac(&self, link: &LinkName) -> Option<Mac> {

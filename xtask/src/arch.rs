@@ -39,7 +39,7 @@ impl fmt::Display for Rule {
                 "R2: crates/core and crates/wire ask nobody for time, environment, files, sockets, threads, processes or randomness"
             }
             Self::R3KubernetesAtTheRim => {
-                "R3: Kubernetes types only in crates/api and in files named observe, apply, lease, events, watch, client, standby, key_secret"
+                "R3: Kubernetes types only in crates/api and in files named observe, apply, lease, events, watch, client, standby, key_secret, review"
             }
             Self::R3SocketsAtTheRim => "R3: sockets, netlink and libc only in speaker/src/net and speaker/src/links",
             Self::UnsafeInOneFile => "unsafe only in speaker/src/net/sys.rs",

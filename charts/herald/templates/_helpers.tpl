@@ -70,3 +70,65 @@ several MiB of resident memory on every node with a thousand Services; nothing h
 - name: MALLOC_TRIM_THRESHOLD_
   value: "131072"
 {{- end -}}
+
+{{- /* Of a component: its own metricsPort, else the one for both. 0: none. */ -}}
+{{- define "herald.metricsPort" -}}
+{{- if kindIs "invalid" .of.metricsPort -}}{{ .root.Values.prometheus.metricsPort }}{{- else -}}{{ .of.metricsPort }}{{- end -}}
+{{- end -}}
+
+{{- /* MetalLB's names of the port: scrape configurations look for them. */ -}}
+{{- define "herald.metricsPortName" -}}
+{{- if .Values.prometheus.metricsHttp -}}metrics{{- else -}}metricshttps{{- end -}}
+{{- end -}}
+
+{{- define "herald.metricsArgs" -}}
+- --metrics-port={{ include "herald.metricsPort" . }}
+{{- if .root.Values.prometheus.metricsHttp }}
+- --metrics-http
+{{- else if .secret }}
+- --metrics-cert-dir=/etc/herald/metrics
+{{- end }}
+- --debug-port={{ .of.debugPort }}
+{{- end -}}
+
+{{- /* Name of a Secret of type kubernetes.io/tls, or nothing. */ -}}
+{{- define "herald.metricsMount" -}}
+{{- with . -}}
+volumeMounts:
+- name: metrics-certificate
+  mountPath: /etc/herald/metrics
+  readOnly: true
+{{- end -}}
+{{- end -}}
+
+{{- define "herald.metricsVolume" -}}
+{{- with . -}}
+volumes:
+- name: metrics-certificate
+  secret:
+    secretName: {{ . }}
+{{- end -}}
+{{- end -}}
+
+{{- define "herald.podAnnotations" -}}
+{{- $port := include "herald.metricsPort" . | int -}}
+{{- $annotations := dict -}}
+{{- if and .root.Values.prometheus.scrapeAnnotations $port -}}
+{{- $scheme := ternary "http" "https" .root.Values.prometheus.metricsHttp -}}
+{{- $annotations = dict "prometheus.io/scrape" "true" "prometheus.io/port" (toString $port) "prometheus.io/scheme" $scheme -}}
+{{- end -}}
+{{- with merge (deepCopy .of.podAnnotations) $annotations -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "herald.alertLabels" -}}
+{{- with . -}}
+labels:
+  {{- toYaml . | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
+{{- define "herald.excludePools" -}}
+{{- with . -}}{{ printf "{pool!~%s}" (quote .) }}{{- end -}}
+{{- end -}}

@@ -117,6 +117,7 @@ pub(super) struct Replica {
     pub(super) wire: Wire,
     pub(super) health: SocketAddr,
     pub(super) metrics: SocketAddr,
+    pub(super) debug: SocketAddr,
     pub(super) shutdown: Shutdown,
     pub(super) task: JoinHandle<Result<(), ControllerError>>,
 }
@@ -137,17 +138,22 @@ impl Replica {
             log_format: LogFormat::Human,
             health_probe_port: 0,
             metrics_port: 0,
+            metrics_http: false,
+            metrics_cert_dir: None,
+            debug_port: 0,
             pod_name: Some(name.to_owned()),
         };
         let mut config = ControllerConfig { common, lease_name: "herald-controller".to_owned() };
         change(&mut config);
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let admin = Admin::bind(AdminConfig { health: any, metrics: Some(any) }).await.unwrap();
+        let metrics = Some((any, Protection::None));
+        let admin = Admin::bind(AdminConfig { health: any, metrics, debug: Some(any) }).await.unwrap();
         let (health, metrics) = (admin.health_address().unwrap(), admin.metrics_address().unwrap().unwrap());
+        let debug = admin.debug_address().unwrap().unwrap();
         let shutdown = Shutdown::manual();
         let clients = Clients { main: client.clone(), lease: client };
         let task = tokio::spawn(run_with(config, clients, admin, shutdown.clone()));
-        Self { wire, health, metrics, shutdown, task }
+        Self { wire, health, metrics, debug, shutdown, task }
     }
 
     /// As a SIGTERM does.

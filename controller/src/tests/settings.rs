@@ -116,7 +116,7 @@ async fn the_state_is_told() {
     cluster.service("one");
     cluster.service("two");
     cluster.pass(2).await;
-    let answer = Replica::get(replica.metrics, "/debug/state").await;
+    let answer = Replica::get(replica.debug, "/debug/state").await;
     let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
     assert_eq!(body["leader"]["holder"], "a");
     let decisions = &body["plan"]["decisions"];

@@ -1,28 +1,30 @@
-//! The HTTP endpoints of a daemon: `/healthz` and `/readyz` on one address, `/metrics` and `/debug/state` on another.
-//!
-//! Metrics are plain HTTP and so belong on loopback in this version. HTTPS with TokenReview and SubjectAccessReview takes the place of
-//! `metrics_router`'s listener in [`serve`]; `/debug/state` stays on loopback even then.
+//! The HTTP endpoints of a daemon, each on an address of its own: `/healthz` and `/readyz`, `/metrics`, and `/debug/state` on loopback.
+
+mod review;
+mod scrape;
 
 use crate::{
-    metrics::{CONTENT_TYPE, encode},
+    certificate::{Certificate, CertificateError, Source},
+    metrics::Registry,
     readiness::Readiness,
     shutdown::Shutdown,
 };
 use axum::{
     Json, Router,
     extract::State,
-    http::{StatusCode, header},
+    http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
 };
 use futures::future::BoxFuture;
-use prometheus_client::registry::Registry;
+use review::Reviewer;
+use scrape::{Gate, Patience};
 use serde_json::{Value, json};
 use std::{
-    io,
+    fmt, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tokio::{
     net::TcpListener,
@@ -33,12 +35,39 @@ use tokio::{
 const DEBUG_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where to listen.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct AdminConfig {
     /// `/healthz`, `/readyz`.
     pub health: SocketAddr,
-    /// `/metrics`, and on loopback also `/debug/state`; `None` serves neither.
-    pub metrics: Option<SocketAddr>,
+    /// `/metrics`; `None` serves none.
+    pub metrics: Option<(SocketAddr, Protection)>,
+    /// `/debug/state`, which nothing protects: an address of loopback; `None` serves none.
+    pub debug: Option<SocketAddr>,
+}
+
+/// Who may read metrics.
+#[derive(Clone)]
+pub enum Protection {
+    /// Everybody, in the clear.
+    None,
+    /// Over HTTPS, whoever has a token that the API server knows and that RBAC allows to get the nonResourceURL `/metrics`.
+    Https {
+        /// The certificate.
+        certificate: Source,
+        /// To ask the API server with.
+        client: crate::client::Client,
+    },
+}
+
+impl fmt::Debug for Protection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Https { certificate, .. } => {
+                f.debug_struct("Https").field("certificate", certificate).finish_non_exhaustive()
+            }
+        }
+    }
 }
 
 /// Asks the owner of the state for it; `None` when it does not answer.
@@ -76,6 +105,9 @@ pub enum AdminError {
         /// What the system says.
         source: io::Error,
     },
+    /// No certificate for the metrics endpoint.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// Serving ended by itself.
     #[error("serving {endpoint} ended: {source}")]
     Serve {
@@ -87,24 +119,34 @@ pub enum AdminError {
 }
 
 /// Listeners that are bound already, so that a port conflict is an error of the start and not of some moment later.
-#[derive(Debug)]
 pub struct Admin {
     health: TcpListener,
-    metrics: Option<TcpListener>,
+    metrics: Option<(TcpListener, Gate)>,
+    debug: Option<TcpListener>,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("health", &self.health).field("debug", &self.debug).finish_non_exhaustive()
+    }
 }
 
 impl Admin {
     /// Binds the addresses. Port 0 takes any free one.
     ///
     /// # Errors
-    /// An address that cannot be had.
+    /// An address that cannot be had, or a certificate that cannot.
     pub async fn bind(config: AdminConfig) -> Result<Self, AdminError> {
         let health = bind(config.health, "health probes").await?;
         let metrics = match config.metrics {
-            Some(address) => Some(bind(address, "metrics").await?),
+            Some((address, protection)) => Some((bind(address, "metrics").await?, gate(protection)?)),
             None => None,
         };
-        Ok(Self { health, metrics })
+        let debug = match config.debug {
+            Some(address) => Some(bind(address, "debug state").await?),
+            None => None,
+        };
+        Ok(Self { health, metrics, debug })
     }
 
     /// Where health probes are served.
@@ -120,7 +162,15 @@ impl Admin {
     /// # Errors
     /// The system does not say.
     pub fn metrics_address(&self) -> io::Result<Option<SocketAddr>> {
-        self.metrics.as_ref().map(TcpListener::local_addr).transpose()
+        self.metrics.as_ref().map(|(listener, _)| listener.local_addr()).transpose()
+    }
+
+    /// Where the state is shown; `None` when it is not.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn debug_address(&self) -> io::Result<Option<SocketAddr>> {
+        self.debug.as_ref().map(TcpListener::local_addr).transpose()
     }
 
     /// Serves until shutdown.
@@ -136,30 +186,29 @@ impl Admin {
     ) -> Result<(), AdminError> {
         let health = run(self.health, health_router(readiness), "health probes", shutdown.clone());
         let metrics = async {
-            match self.metrics {
-                Some(listener) => {
-                    let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
-                    run(listener, metrics_router(registry, loopback.then_some(debug)), "metrics", shutdown).await
-                }
+            if let Some((listener, gate)) = self.metrics {
+                scrape::serve(listener, gate, Patience::default(), registry, shutdown.clone()).await;
+            }
+            Ok(())
+        };
+        let debug = async {
+            match self.debug {
+                Some(listener) => run(listener, debug_router(debug), "debug state", shutdown.clone()).await,
                 None => Ok(()),
             }
         };
-        tokio::try_join!(health, metrics).map(|_| ())
+        tokio::try_join!(health, metrics, debug).map(|_| ())
     }
 }
 
-/// Binds and serves until shutdown; see [`Admin`].
-///
-/// # Errors
-/// An address that cannot be had, a listener that fails.
-pub async fn serve(
-    config: AdminConfig,
-    registry: Arc<Registry>,
-    readiness: Readiness,
-    debug: DebugState,
-    shutdown: Shutdown,
-) -> Result<(), AdminError> {
-    Admin::bind(config).await?.serve(registry, readiness, debug, shutdown).await
+fn gate(protection: Protection) -> Result<Gate, CertificateError> {
+    match protection {
+        Protection::None => Ok(Gate::Open),
+        Protection::Https { certificate, client } => {
+            let certificate = Arc::new(Certificate::new(certificate, SystemTime::now())?);
+            Gate::closed(&certificate, Reviewer::new(client, scrape::PATH))
+        }
+    }
 }
 
 /// All addresses of both families where the kernel has IPv6, else of IPv4.
@@ -203,20 +252,9 @@ fn health_router(readiness: Readiness) -> Router {
         .with_state(readiness)
 }
 
-/// `/metrics`, and `/debug/state` where it may be shown.
-fn metrics_router(registry: Arc<Registry>, debug: Option<DebugState>) -> Router {
-    let router = Router::new().route("/metrics", get(metrics).with_state(registry));
-    match debug {
-        Some(debug) => router.route("/debug/state", get(debug_state).with_state(debug)),
-        None => router,
-    }
-}
-
-async fn metrics(State(registry): State<Arc<Registry>>) -> Response {
-    match encode(&registry) {
-        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
+/// `/debug/state`.
+fn debug_router(debug: DebugState) -> Router {
+    Router::new().route("/debug/state", get(debug_state).with_state(debug))
 }
 
 async fn debug_state(State(debug): State<DebugState>) -> Response {

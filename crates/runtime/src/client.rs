@@ -1,6 +1,7 @@
 //! Connections to the API server on which nothing hangs.
 
-use kube::{Client, Config, config::InferConfigError};
+pub use kube::Client;
+use kube::{Config, config::InferConfigError};
 use std::{path::Path, time::Duration};
 
 /// Bound of every single API call; kube retries 429, 503 and 504 within it.

@@ -1,10 +1,22 @@
 //! What both daemons are told on their command line.
 
-use crate::{client, log::LogFormat};
+use crate::{
+    admin::{self, AdminConfig, Protection},
+    certificate::Source,
+    client::{self, Client},
+    log::LogFormat,
+};
 use clap::Args;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 /// Namespace when neither a flag nor a service account says one: that of MetalLB, whose manifests work unchanged.
 const DEFAULT_NAMESPACE: &str = "metallb-system";
+
+/// Default port of `/debug/state`.
+pub const DEBUG_PORT: u16 = 17474;
 
 /// Settings of both daemons; MetalLB's names where the meaning is the same.
 #[derive(Debug, Clone, Args)]
@@ -30,9 +42,18 @@ pub struct Common {
     /// Port of /healthz and /readyz (the speaker's on 127.0.0.1, as it uses the node's network)
     #[arg(long, default_value_t = 17472)]
     pub health_probe_port: u16,
-    /// Port of /metrics and /debug/state on 127.0.0.1; 0 = neither
+    /// Port of /metrics on all addresses: HTTPS for whoever has a token of the cluster and may get the nonResourceURL /metrics; 0 = none
     #[arg(long, default_value_t = 9120)]
     pub metrics_port: u16,
+    /// Serve /metrics as plain HTTP to everybody who reaches the port, without certificate and token
+    #[arg(long)]
+    pub metrics_http: bool,
+    /// Folder with tls.crt and tls.key for /metrics [default: a certificate of its own, made at start]
+    #[arg(long, conflicts_with = "metrics_http")]
+    pub metrics_cert_dir: Option<PathBuf>,
+    /// Port of /debug/state on 127.0.0.1; 0 = none
+    #[arg(long, default_value_t = DEBUG_PORT)]
+    pub debug_port: u16,
     /// Name of this pod: who it is in elections and events
     #[arg(long, env = "HERALD_POD_NAME")]
     pub pod_name: Option<String>,
@@ -53,5 +74,26 @@ impl Common {
     #[must_use]
     pub fn pod_name(&self) -> Option<String> {
         self.pod_name.clone().filter(|name| !name.is_empty())
+    }
+
+    /// Where to listen, with health probes at `health`. The client asks the API server who may read metrics.
+    #[must_use]
+    pub fn admin(&self, health: SocketAddr, client: &Client) -> AdminConfig {
+        let protection = || {
+            if self.metrics_http {
+                return Protection::None;
+            }
+            let own = || {
+                let pod = self.pod_name().unwrap_or_else(|| "herald".to_owned());
+                Source::SelfSigned(vec![pod, "localhost".to_owned()])
+            };
+            let certificate = self.metrics_cert_dir.clone().map_or_else(own, Source::Files);
+            Protection::Https { certificate, client: client.clone() }
+        };
+        AdminConfig {
+            health,
+            metrics: (self.metrics_port != 0).then(|| (admin::any_address(self.metrics_port), protection())),
+            debug: (self.debug_port != 0).then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, self.debug_port))),
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! | [`shutdown`] | one handle that says: stop |
 //! | [`readiness`] | named conditions behind `/readyz` |
 //! | [`admin`] | the HTTP endpoints of a daemon |
+//! | [`certificate`] | the certificate of an HTTPS endpoint, own or from files |
 //! | [`metrics`] | the registry and the metrics that both daemons have |
 //! | [`client`] | connections to the API server on which nothing hangs |
 //! | [`watch`] | objects -> typed changes, complete before anything is decided |
@@ -14,6 +15,7 @@
 //! | [`standby`] | whether MetalLB runs in the cluster |
 
 pub mod admin;
+pub mod certificate;
 pub mod client;
 pub mod config;
 pub mod events;

@@ -42,6 +42,8 @@ pub struct AddressCounters {
     pub requests_received: AtomicU64,
     /// Answers that the kernel took.
     pub responses_sent: AtomicU64,
+    /// Frames in which another station claimed the address.
+    pub claims: AtomicU64,
 }
 
 impl AnswerTable {

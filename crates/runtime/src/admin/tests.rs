@@ -1,6 +1,5 @@
 use super::*;
 use crate::{metrics::ClientMetrics, readiness::Weight};
-use std::net::{Ipv4Addr, SocketAddr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn get(address: SocketAddr, path: &str) -> (u16, String) {
@@ -22,7 +21,9 @@ async fn endpoints_tell_what_is() {
     let readiness = Readiness::new();
     let services = readiness.condition("services", Weight::Blocking);
     let mut registry = Registry::default();
-    ClientMetrics::register(&mut registry).updates.inc();
+    let client = ClientMetrics::default();
+    client.updates.inc();
+    registry.add(client);
     let (tx, mut requests) = mpsc::channel::<DebugRequest>(1);
     tokio::spawn(async move {
         while let Some(answer) = requests.recv().await {
@@ -30,10 +31,11 @@ async fn endpoints_tell_what_is() {
         }
     });
     let shutdown = Shutdown::manual();
-    let admin = Admin::bind(AdminConfig { health: any(Ipv4Addr::LOCALHOST), metrics: Some(any(Ipv4Addr::LOCALHOST)) })
-        .await
-        .unwrap();
+    let any = any(Ipv4Addr::LOCALHOST);
+    let config = AdminConfig { health: any, metrics: Some((any, Protection::None)), debug: Some(any) };
+    let admin = Admin::bind(config).await.unwrap();
     let (health, metrics) = (admin.health_address().unwrap(), admin.metrics_address().unwrap().unwrap());
+    let debug = admin.debug_address().unwrap().unwrap();
     let task = tokio::spawn(admin.serve(Arc::new(registry), readiness, ask(tx), shutdown.clone()));
 
     assert_eq!(get(health, "/healthz").await.0, 200);
@@ -45,28 +47,13 @@ async fn endpoints_tell_what_is() {
     let (status, text) = get(metrics, "/metrics").await;
     assert_eq!(status, 200);
     assert!(text.contains("metallb_k8s_client_updates_total 1"), "{text}");
-    let (status, text) = get(metrics, "/debug/state").await;
+    let (status, text) = get(debug, "/debug/state").await;
     assert_eq!(status, 200);
     assert!(text.contains(r#"{"leader":true}"#), "{text}");
-    assert_eq!(get(health, "/debug/state").await.0, 404);
+    for elsewhere in [health, metrics] {
+        assert_eq!(get(elsewhere, "/debug/state").await.0, 404, "the state is on loopback alone");
+    }
 
-    shutdown.trigger();
-    task.await.unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn state_is_not_shown_beyond_loopback() {
-    let shutdown = Shutdown::manual();
-    let admin =
-        Admin::bind(AdminConfig { health: any(Ipv4Addr::LOCALHOST), metrics: Some(any(Ipv4Addr::UNSPECIFIED)) })
-            .await
-            .unwrap();
-    let port = admin.metrics_address().unwrap().unwrap().port();
-    let debug: DebugState = Arc::new(|| Box::pin(async { Some(json!("secret")) }));
-    let task = tokio::spawn(admin.serve(Arc::new(Registry::default()), Readiness::new(), debug, shutdown.clone()));
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    assert_eq!(get(address, "/metrics").await.0, 200);
-    assert_eq!(get(address, "/debug/state").await.0, 404);
     shutdown.trigger();
     task.await.unwrap().unwrap();
 }
@@ -75,6 +62,6 @@ async fn state_is_not_shown_beyond_loopback() {
 async fn a_taken_port_is_named() {
     let taken = TcpListener::bind(any(Ipv4Addr::LOCALHOST)).await.unwrap();
     let address = taken.local_addr().unwrap();
-    let error = Admin::bind(AdminConfig { health: address, metrics: None }).await.unwrap_err();
+    let error = Admin::bind(AdminConfig { health: address, metrics: None, debug: None }).await.unwrap_err();
     assert!(error.to_string().contains(&address.to_string()), "{error}");
 }
