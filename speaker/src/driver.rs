@@ -9,7 +9,7 @@ use crate::{
         hello_io::{Heard, Keys},
         hello_udp::HelloUdp,
         responder::Seen,
-        sys::boottime,
+        sys::{boottime, wake_soon},
     },
     ports::{Ports, Sinks},
 };
@@ -71,6 +71,9 @@ pub struct Resources {
 
 /// Runs until shutdown; then says its last words.
 pub async fn run(resources: Resources, shutdown: Shutdown) {
+    if let Err(error) = wake_soon() {
+        tracing::debug!(%error, "no short time slice: on a busy node answers may wait for a processor");
+    }
     let (heard_tx, heard) = mpsc::channel(QUEUE);
     let (seen_tx, seen) = mpsc::channel(QUEUE);
     let udp = (resources.hello_port != 0)

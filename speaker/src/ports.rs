@@ -55,6 +55,8 @@ impl Port {
         for error in self.groups.set(addresses) {
             tracing::warn!(link = %self.link.name, %error, "cannot join");
         }
+        // What is given up is not asked for any more; what is new can be asked for as soon as it is answered.
+        self.responder.only_for(addresses);
         let next = self.table.borrow().with(self.link.mac, addresses);
         self.table.send_replace(Arc::new(next));
     }

@@ -36,8 +36,9 @@ const REMEMBERED: usize = 256;
 const IN_FLIGHT: usize = 4;
 /// How many may be written at once after a quiet time (client-go's burst for events is 25 as well).
 const BURST: u32 = 25;
-/// Pause between two writes after that: a thousand Services at once must not make the API server slow for the status writes beside them.
-const PACE: Duration = Duration::from_millis(40);
+/// Pause between two writes after that: when a thousand Services change at once, each event costs the API server as much as the status
+/// write that it tells of. Every speaker has events of its own to write, so the sum is a multiple of this rate.
+const PACE: Duration = Duration::from_millis(100);
 
 /// Normal or Warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

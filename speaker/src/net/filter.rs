@@ -1,16 +1,41 @@
 //! Classic BPF programs: which frames a socket is woken for at all.
 #![expect(clippy::cast_possible_truncation, reason = "opcodes are 16 bits wide, libc's constants are 32")]
 
-use super::packet_socket::Protocol;
+use super::{
+    packet_socket::Protocol,
+    targets::{self, Places, Targets},
+};
 use herald_wire::{arp, hello, ndp};
 use socket2::SockFilter;
 
 /// Bytes of a frame that are handed over: every frame that passes is far smaller.
 pub(super) const TAKEN_LEN: u32 = 2048;
 
-/// The program of a protocol.
+/// The program of a protocol: every frame of it.
 pub(super) fn filter(protocol: Protocol) -> Vec<SockFilter> {
-    assemble(&conditions(protocol)).into_iter().map(|i| SockFilter::new(i.code, i.jt, i.jf, i.k)).collect()
+    kernel(&assemble(&conditions(protocol), [accept()]))
+}
+
+/// The same without requests for addresses that are none of these.
+pub(super) fn filter_for(protocol: Protocol, targets: &Targets) -> Vec<SockFilter> {
+    let tail = places(protocol).map_or_else(|| vec![accept()], |places| targets::program(places, targets));
+    kernel(&assemble(&conditions(protocol), tail))
+}
+
+fn kernel(program: &[Instruction]) -> Vec<SockFilter> {
+    program.iter().map(|i| SockFilter::new(i.code, i.jt, i.jf, i.k)).collect()
+}
+
+/// Where a request names addresses; `None` for protocols without requests.
+const fn places(protocol: Protocol) -> Option<Places> {
+    match protocol {
+        Protocol::Arp => Some(Places { request: (20, 1), sender: 28, target: 38 }),
+        // Type and code, which is 0 in a valid solicitation (RFC 4861 section 7.1.1).
+        Protocol::NeighborDiscovery => {
+            Some(Places { request: (54, (ndp::SOLICITATION as u32) << 8), sender: 34, target: 74 })
+        }
+        Protocol::Hello => None,
+    }
 }
 
 /// The EtherType that a protocol's socket is bound to.
@@ -62,31 +87,82 @@ fn conditions(protocol: Protocol) -> Vec<Condition> {
     }
 }
 
+/// An instruction of classic BPF. Jumps count from the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Instruction {
+pub(super) struct Instruction {
     code: u16,
     jt: u8,
     jf: u8,
     k: u32,
 }
 
-/// All conditions must hold; the first that does not jumps to the last instruction, which drops.
-fn assemble(conditions: &[Condition]) -> Vec<Instruction> {
-    const LOAD: u32 = libc::BPF_LD | libc::BPF_ABS;
-    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-    let last = conditions.iter().map(|condition| 1 + condition.values.len()).sum::<usize>() + 1;
-    let mut program = Vec::with_capacity(last + 1);
+const LOAD: u32 = libc::BPF_LD | libc::BPF_ABS;
+
+pub(super) const fn load_half(at: u32) -> Instruction {
+    Instruction::plain(LOAD | libc::BPF_H, at)
+}
+
+pub(super) const fn load_word(at: u32) -> Instruction {
+    Instruction::plain(LOAD | libc::BPF_W, at)
+}
+
+/// Ends the program with so many bytes of the frame; 0 = none of it.
+pub(super) const fn ret(length: u32) -> Instruction {
+    Instruction::plain(libc::BPF_RET | libc::BPF_K, length)
+}
+
+pub(super) const fn accept() -> Instruction {
+    ret(TAKEN_LEN)
+}
+
+impl Instruction {
+    /// Keeps the loaded value as the index.
+    pub(super) const TAKE_INDEX: Self = Self::plain(libc::BPF_MISC | libc::BPF_TAX, 0);
+
+    const fn plain(code: u32, k: u32) -> Self {
+        Self { code: code as u16, jt: 0, jf: 0, k }
+    }
+
+    const fn when(test: u32, k: u32, jt: u8, jf: u8) -> Self {
+        Self { code: (libc::BPF_JMP | test) as u16, jt, jf, k }
+    }
+
+    pub(super) const fn equal(k: u32, jt: u8, jf: u8) -> Self {
+        Self::when(libc::BPF_JEQ | libc::BPF_K, k, jt, jf)
+    }
+
+    /// Equal to the index.
+    pub(super) const fn equal_index(jt: u8, jf: u8) -> Self {
+        Self::when(libc::BPF_JEQ | libc::BPF_X, 0, jt, jf)
+    }
+
+    pub(super) const fn at_least(k: u32, jt: u8, jf: u8) -> Self {
+        Self::when(libc::BPF_JGE | libc::BPF_K, k, jt, jf)
+    }
+
+    pub(super) const fn more_than(k: u32, jt: u8, jf: u8) -> Self {
+        Self::when(libc::BPF_JGT | libc::BPF_K, k, jt, jf)
+    }
+
+    pub(super) const fn jump(over: u32) -> Self {
+        Self::plain(libc::BPF_JMP | libc::BPF_JA, over)
+    }
+}
+
+/// All conditions must hold, then `tail` goes on; the first that does not jumps to the instruction before it, which drops.
+fn assemble(conditions: &[Condition], tail: impl IntoIterator<Item = Instruction>) -> Vec<Instruction> {
+    let drop = conditions.iter().map(|condition| 1 + condition.values.len()).sum::<usize>() + 1;
+    let mut program = Vec::new();
     for condition in conditions {
-        program.push(Instruction { code: (LOAD | condition.width) as u16, jt: 0, jf: 0, k: condition.at });
+        program.push(Instruction::plain(LOAD | condition.width, condition.at));
         for (position, value) in condition.values.iter().enumerate() {
             let further = condition.values.len() - 1 - position;
-            let jf = if further == 0 { last - program.len() - 1 } else { 0 };
-            program.push(Instruction { code: EQUAL, jt: further as u8, jf: jf as u8, k: *value });
+            let jf = if further == 0 { drop - program.len() - 1 } else { 0 };
+            program.push(Instruction::equal(*value, further as u8, jf as u8));
         }
     }
-    program.push(Instruction { code: RETURN, jt: 0, jf: 0, k: TAKEN_LEN });
-    program.push(Instruction { code: RETURN, jt: 0, jf: 0, k: 0 });
+    program.extend([Instruction::jump(1), ret(0)]);
+    program.extend(tail);
     program
 }
 
@@ -94,14 +170,17 @@ fn assemble(conditions: &[Condition]) -> Vec<Instruction> {
 mod tests {
     use super::*;
     use herald_wire::{EthernetHeader, Mac, ethernet, ndp::Solicitation};
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
     const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
-    /// What the kernel does with the instructions used here.
     fn passes(protocol: Protocol, frame: &[u8], packet_type: u8) -> bool {
-        let program = assemble(&conditions(protocol));
-        let (mut at, mut accumulator) = (0, 0);
+        runs(&assemble(&conditions(protocol), [accept()]), frame, packet_type)
+    }
+
+    /// What the kernel does with the instructions used here.
+    fn runs(program: &[Instruction], frame: &[u8], packet_type: u8) -> bool {
+        let (mut at, mut accumulator, mut index) = (0, 0, 0);
         loop {
             let Instruction { code, jt, jf, k } = program[at];
             let offset = k as usize;
@@ -112,8 +191,16 @@ mod tests {
                 0x28 if offset + 1 < frame.len() => {
                     accumulator = u32::from(u16::from_be_bytes([frame[offset], frame[offset + 1]]));
                 }
-                0x30 | 0x28 => return false,
+                0x20 if offset + 3 < frame.len() => {
+                    accumulator = u32::from_be_bytes(frame[offset..offset + 4].try_into().unwrap());
+                }
+                0x30 | 0x28 | 0x20 => return false,
+                0x05 => at += offset,
+                0x07 => index = accumulator,
                 0x15 => at += usize::from(if accumulator == k { jt } else { jf }),
+                0x1d => at += usize::from(if accumulator == index { jt } else { jf }),
+                0x25 => at += usize::from(if accumulator > k { jt } else { jf }),
+                0x35 => at += usize::from(if accumulator >= k { jt } else { jf }),
                 0x06 => return k > 0,
                 other => panic!("unknown instruction {other:#x}"),
             }
@@ -150,5 +237,35 @@ mod tests {
         // PACKET_HOST, _BROADCAST, _MULTICAST pass; _OTHERHOST and _OUTGOING do not.
         let passing: Vec<u8> = (0..5).filter(|kind| passes(Protocol::Arp, &frame, *kind)).collect();
         assert_eq!(passing, [0, 1, 2]);
+    }
+
+    /// With the program for these addresses, tried on requests, replies and announcements from and for every address.
+    #[test]
+    fn requests_for_other_addresses_do_not_pass() {
+        let v4 = |last: u32| IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 + last));
+        let v6 = |last: u32| IpAddr::from(Ipv6Addr::from_bits((0xfd56 << 112) + u128::from(last)));
+        let runs_for = |protocol, own: &[IpAddr], frame: &[u8]| {
+            let targets: Targets = own.iter().copied().collect();
+            let tail = targets::program(places(protocol).unwrap(), &targets);
+            runs(&assemble(&conditions(protocol), tail), frame, 1)
+        };
+        let host = Ipv4Addr::new(192, 0, 2, 1);
+        for own in [vec![], vec![5], vec![5, 6, 7], (0..600).filter(|n| n % 3 == 0).collect(), vec![0, u32::MAX >> 8]] {
+            let (own4, own6): (Vec<_>, Vec<_>) = own.iter().map(|n| (v4(*n), v6(*n))).unzip();
+            for asked in 0..620 {
+                let (IpAddr::V4(ip), IpAddr::V6(ip6)) = (v4(asked), v6(asked)) else { unreachable!() };
+                let mine = own.contains(&asked);
+                let request = arp::ask(CLIENT, host, ip, Mac::BROADCAST).emit();
+                assert_eq!(runs_for(Protocol::Arp, &own4, &request), mine, "{own:?} {asked}");
+                let solicitation = Solicitation::ask(CLIENT, "fe80::ff00:1".parse().unwrap(), ip6, None).emit();
+                assert_eq!(runs_for(Protocol::NeighborDiscovery, &own6, &solicitation), mine, "{own:?} {asked}");
+                let said = arp::gratuitous_request(CLIENT, ip).emit();
+                assert!(runs_for(Protocol::Arp, &own4, &said), "an announcement passes");
+                assert!(runs_for(Protocol::Arp, &own4, &arp::gratuitous_reply(CLIENT, ip).emit()), "a reply passes");
+                // Somebody who has one of our addresses asks for another: that has to be seen.
+                let claim = arp::ask(CLIENT, ip, host, Mac::BROADCAST).emit();
+                assert!(!mine || runs_for(Protocol::Arp, &own4, &claim), "{own:?} {asked}");
+            }
+        }
     }
 }

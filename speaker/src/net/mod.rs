@@ -19,3 +19,4 @@ pub mod hello_udp;
 pub mod packet_socket;
 pub mod responder;
 pub mod sys;
+mod targets;

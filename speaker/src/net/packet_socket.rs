@@ -9,6 +9,7 @@ use herald_wire::hello;
 use socket2::{Domain, Socket, Type};
 use std::{
     io::{self, Read},
+    net::IpAddr,
     sync::atomic::{AtomicU64, Ordering},
 };
 use tokio::io::unix::AsyncFd;
@@ -85,6 +86,14 @@ impl PacketSocket {
             sys::join_link_group(&socket, index, hello::GROUP)?;
         }
         Ok(Self { fd: sys::register(socket)?, drops: AtomicU64::new(0) })
+    }
+
+    /// From now on requests for other addresses than these are not received, as far as that can be told cheaply; all others are as before.
+    ///
+    /// # Errors
+    /// The kernel has no memory for a program of this size; the one before stays.
+    pub fn only_for(&self, protocol: Protocol, addresses: impl IntoIterator<Item = IpAddr>) -> io::Result<()> {
+        self.fd.get_ref().attach_filter(&filter::filter_for(protocol, &addresses.into_iter().collect()))
     }
 
     /// Waits for frames and hands over those that are there, with the moment of their taking; returns after a bounded number of them.

@@ -11,6 +11,7 @@ use herald_wire::{
     ndp::{Advertisement, NdpFrame, Solicitation},
 };
 use std::{
+    collections::BTreeSet,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{
@@ -142,6 +143,15 @@ impl Responder {
     /// As [`Responder::announce`].
     pub fn send_ndp(&self, frame: &NdpFrame) -> io::Result<()> {
         self.ndp.send(&frame.emit())
+    }
+
+    /// Has the kernel leave out requests for other addresses than these. An optimisation: where it fails, they are received and dropped.
+    pub fn only_for(&self, addresses: &BTreeSet<IpAddr>) {
+        let of = |v4: bool| addresses.iter().copied().filter(move |address| address.is_ipv4() == v4);
+        let arp = self.arp.only_for(Protocol::Arp, of(true));
+        if let Err(error) = arp.and_then(|()| self.ndp.only_for(Protocol::NeighborDiscovery, of(false))) {
+            debug!(%error, addresses = addresses.len(), "no filter for single addresses");
+        }
     }
 
     /// Whether a frame waits in the kernel.

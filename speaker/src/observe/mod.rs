@@ -32,9 +32,9 @@ const SPEAKERS: &str = "app.kubernetes.io/name=herald,component=speaker";
 /// Changes that wait for the world.
 const QUEUE: usize = 256;
 
-/// Making a snapshot costs at most a tenth of the time: after one that took long, the next one waits longer. A thousand Services that get
-/// their status one by one would otherwise keep a core busy.
-const COST_SHARE: u32 = 10;
+/// Making a snapshot costs at most a fortieth of the time, and deciding on it about as much again: after one that took long, the next one
+/// waits longer. A thousand Services that get their status one by one would otherwise keep a core busy.
+const COST_SHARE: u32 = 40;
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// A change of one kind of object.

@@ -3,7 +3,7 @@
 use crate::{Error, Result, api};
 use futures::{StreamExt as _, stream};
 use herald_e2e::{Cluster, Deployment, HERALD_NAMESPACE, NAMESPACE};
-use herald_lab::{Host, Lab, wait_until};
+use herald_lab::{Host, Lab, Options, ProxyMode, wait_until};
 use k8s_openapi::api::core::v1::Service;
 use kube::{
     Api,
@@ -45,7 +45,7 @@ pub fn start(keep: bool) -> Result<Cluster> {
     if Lab::attach().is_ok() && !keep {
         Lab::down()?;
     }
-    let cluster = Cluster::bring_up(3, keep)?;
+    let cluster = Cluster::bring_up(Options { proxy_mode: ProxyMode::Nftables, ..Options::default() }, keep)?;
     cluster.install(&[])?;
     cluster.apply(&[serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})])?;
     clean_services(&cluster)?;

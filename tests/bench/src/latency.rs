@@ -21,15 +21,15 @@ use std::{
 
 /// How it is measured.
 pub const METHOD: &str = "a raw socket of the LAN client sends one request, waits for the answer, sends the next: 20,000 times, the addresses in \
-turn; time from before the send to after the receive, the client's own wake-up included. Broadcast: every speaker of the lab is woken on \
-the same processors, one answers. Unicast: only the owner is. Kernel: the same for a node's own address, which no process answers";
+turn; time from before the send to after the receive, the client's own wake-up included. Broadcast: the other \
+speakers' filters drop it in the kernel. Unicast: it reaches the owner only. Kernel: the same for a node's own address, which no process answers";
 
 /// Requests of one measurement.
 const REQUESTS: usize = 20_000;
 /// Before a request counts as lost.
 const LOST: Duration = Duration::from_millis(500);
-/// For the cluster to be done with what was created.
-const QUIET: Duration = Duration::from_secs(10);
+/// For the cluster to be done with what was created: Herald paces the events about a thousand Services over minutes.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// Round trips in microseconds: each target with the MAC to send to.
 fn ping_pong(port: &ArpPort, what: &str, targets: &[(Ipv4Addr, Mac)]) -> Result<Vec<f64>> {
@@ -67,27 +67,28 @@ fn owners(port: &ArpPort, ips: &[Ipv4Addr]) -> Result<Vec<(Ipv4Addr, Mac)>> {
 /// # Errors
 /// An address is not answered for.
 pub fn measure(cluster: &Cluster) -> Result<Vec<Figure>> {
-    cluster::clean_services(cluster)?;
     let lab = cluster.lab();
+    let port = ArpPort::open(lab)?;
+    let many = thousand::ensure(cluster)?;
+    waiting::all_answered(&port, &many)?;
+    eprintln!("  waiting for {} s: events about so many Services are written at leisure", QUIET.as_secs());
+    thread::sleep(QUIET);
+    let all = ping_pong(&port, "1,000 addresses, broadcast", &broadcast(&many))?;
+    let unicast = ping_pong(&port, "1,000 addresses, unicast", &owners(&port, &many)?)?;
+    cluster::clean_services(cluster)?;
+
     api::run(lab, |client| async move {
         let services: Api<Service> = Api::namespaced(client, NAMESPACE);
         services.create(&PostParams::default(), &api::load_balancer("single", LAN_POOL.0)).await?;
         Ok(())
     })?;
-    let port = ArpPort::open(lab)?;
     let single: Vec<Ipv4Addr> = cluster::external_ips(cluster, 1)?.into_values().collect();
     waiting::all_answered(&port, &single)?;
-    thread::sleep(Duration::from_secs(2));
+    thread::sleep(Duration::from_secs(10));
     let node = Host::Worker(1);
     let kernel = ping_pong(&port, "kernel", &[(node.ipv4(Lan::First), mac_of(node))])?;
     let one = ping_pong(&port, "1 address, broadcast", &broadcast(&single))?;
     cluster::clean_services(cluster)?;
-
-    let many = thousand::ensure(cluster)?;
-    waiting::all_answered(&port, &many)?;
-    thread::sleep(QUIET);
-    let all = ping_pong(&port, "1,000 addresses, broadcast", &broadcast(&many))?;
-    let unicast = ping_pong(&port, "1,000 addresses, unicast", &owners(&port, &many)?)?;
     Ok(vec![
         Figure::new("ARP request -> answer, 1,000 addresses", Unit::Micros, &all)?.target(Stat::P99, 100.0),
         Figure::new("- 1,000 addresses, unicast request", Unit::Micros, &unicast)?,

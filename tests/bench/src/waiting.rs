@@ -28,7 +28,7 @@ use std::{
 /// How it is measured.
 pub const METHOD: &str = "1,000 Services ask for a pool that does not exist; clock starts when the request that adds it to the ConfigMap is sent; \
 EXTERNAL-IPs: the events of a watch opened before; ARP: then the client asks for every address until each has been answered. \
-The kube-proxies of all four nodes write rules for each Service at the same time on the same processors";
+The kube-proxies of all four nodes (mode nftables) write rules for each Service at the same time on the same processors";
 
 /// For all of it.
 const PATIENCE: Duration = Duration::from_secs(120);

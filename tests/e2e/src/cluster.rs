@@ -46,7 +46,7 @@ impl Cluster {
     /// [`Error::NoImage`] before anything is started; every error of the lab.
     pub fn start(workers: u8) -> Result<Self> {
         let keep = std::env::var_os("HERALD_E2E_KEEP").is_some_and(|value| value != "0" && !value.is_empty());
-        let cluster = Self::bring_up(workers, keep)?;
+        let cluster = Self::bring_up(Options { workers, ..Options::default() }, keep)?;
         cluster
             .apply(&[serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})])?;
         cluster.forget()?;
@@ -59,10 +59,10 @@ impl Cluster {
     ///
     /// # Errors
     /// See [`Cluster::start`].
-    pub fn bring_up(workers: u8, keep: bool) -> Result<Self> {
+    pub fn bring_up(options: Options, keep: bool) -> Result<Self> {
         let tar = image()?;
         interrupt::watch(keep);
-        let lab = Lab::up(Options { workers, ..Options::default() })?;
+        let lab = Lab::up(options)?;
         let cluster = Self { lab: Some(lab), keep, values: Mutex::default() };
         let lab = cluster.lab();
         lab.import_image(&tar)?;

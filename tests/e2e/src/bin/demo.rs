@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use herald_e2e::{Cluster, HERALD_NAMESPACE, PATIENCE, Probe, Result, ensure, eventually};
-use herald_lab::{Host, Lan};
+use herald_lab::{Host, Lan, Options};
 
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/samples/metallb-l2config.yaml");
 /// The two Deployments of the classic lab.
@@ -233,7 +233,7 @@ fn power_on(cluster: &Cluster, announcer: Host) -> Result<String> {
 fn show(demo: &mut Demo) -> Option<Cluster> {
     let mut cluster = None;
     demo.step("A Kubernetes cluster: control plane, three workers, a client on the LAN", || {
-        let new = Cluster::bring_up(3, true)?;
+        let new = Cluster::bring_up(Options::default(), true)?;
         tidy(&new)?;
         kubectl(&new, &["get", "nodes", "-o", "wide"])?;
         cluster = Some(new);
