@@ -307,6 +307,7 @@ impl Driver {
             namespaces: &Namespaces::new(),
             services: self.state.services(),
             changed_terms: &BTreeMap::new(),
+            broken: &allocate::Broken::default(),
         });
         let effects = allocate::effects(self.state.services(), &self.told, &plan);
         self.parts.metrics.plan_seconds.observe(began.elapsed().as_secs_f64());

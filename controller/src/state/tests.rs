@@ -18,6 +18,7 @@ fn assignment(address: &str) -> Assignment {
 fn seen(name: &str, version: u64, address: Option<&str>) -> Observed {
     let service = Service {
         key: key(name),
+        labels: herald_core::labels::Labels::default(),
         created: 1,
         is_load_balancer: true,
         cluster_families: [Family::V4].into(),

@@ -6,7 +6,7 @@
 use divan::Bencher;
 use herald_core::{
     ServiceKey,
-    allocate::{Effect, Facts, Plan, effects, plan},
+    allocate::{Broken, Effect, Facts, Plan, effects, plan},
     config::{Config, Pool, ServiceAllocation},
     labels::{Labels, Operator, Requirement, Selector},
     net::Family,
@@ -54,6 +54,7 @@ struct World {
     namespaces: Namespaces,
     services: Services,
     changed_terms: BTreeMap<ServiceKey, u64>,
+    broken: Broken,
     told: Plan,
 }
 
@@ -66,13 +67,14 @@ impl World {
             namespaces: (0..50).map(|number| (format!("team-{number}").into(), team(number))).collect(),
             services: services.map(|service| (service.key.clone(), service)).collect(),
             changed_terms: BTreeMap::new(),
+            broken: Broken::default(),
             told: Plan::default(),
         }
     }
 
     fn decide(&self) -> (Plan, Vec<Effect>) {
-        let Self { config, namespaces, services, changed_terms, told } = self;
-        let plan = plan(Facts { config, namespaces, services, changed_terms });
+        let Self { config, namespaces, services, changed_terms, broken, told } = self;
+        let plan = plan(Facts { config, namespaces, services, changed_terms, broken });
         let effects = effects(services, told, &plan);
         (plan, effects)
     }

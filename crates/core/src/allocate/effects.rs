@@ -44,6 +44,11 @@ fn write(service: &Service, decision: &Decision) -> Option<Option<Assignment>> {
             (!right).then(|| Some(assignment.clone()))
         }
         Outcome::Waiting(Refusal::HeldByOther(_) | Refusal::HeldByOtherName) => None,
+        Outcome::Waiting(Refusal::PoolBroken(_))
+            if !decision.notes.iter().any(|note| matches!(note, Note::Lost(_))) =>
+        {
+            None
+        }
         Outcome::NotWanted if !decision.notes.is_empty() => None,
         Outcome::Waiting(_) | Outcome::NotWanted => {
             let clean = service.ingress.is_empty() && !service.ingress_has_other && service.allocated_from.is_none();
@@ -65,7 +70,7 @@ fn tell(key: &ServiceKey, service: &Service, before: Option<&Decision>, now: &De
             say(Event::Cleared(why.clone()));
         }
     }
-    let same = before.is_some_and(|before| before.outcome == now.outcome);
+    let same = before.is_some_and(|before| same_story(&before.outcome, &now.outcome));
     match &now.outcome {
         Outcome::Assigned(assignment) if !same && service.ingress != assignment.addresses => {
             say(Event::Allocated(assignment.addresses.clone()));
@@ -81,5 +86,17 @@ fn tell(key: &ServiceKey, service: &Service, before: Option<&Decision>, now: &De
             Note::SingleFamily(why) => say(Event::SecondFamilyFailed(why.clone())),
             Note::Lost(_) => {}
         }
+    }
+}
+
+/// Whether the one outcome says nothing new after the other: an address that cannot be shared for the same reason, now with another holder
+/// of it, is no news.
+fn same_story(before: &Outcome, now: &Outcome) -> bool {
+    match (before, now) {
+        (
+            Outcome::Waiting(Refusal::InUse { address: before, why: because, .. }),
+            Outcome::Waiting(Refusal::InUse { address: now, why, .. }),
+        ) => before == now && because == why,
+        _ => before == now,
     }
 }

@@ -53,7 +53,8 @@ impl<'a> Ladder<'a> {
     /// The configured pool of that name.
     pub(super) fn named(&self, name: &PoolName) -> Result<Named<'a>, Refusal> {
         let found = self.facts.config.pools.get_key_value(name).map(|(name, pool)| Named { name, pool });
-        found.ok_or_else(|| Refusal::UnknownPool(name.clone()))
+        let broken = self.facts.broken.pools.contains(name);
+        found.ok_or_else(|| if broken { Refusal::PoolBroken(name.clone()) } else { Refusal::UnknownPool(name.clone()) })
     }
 
     /// Whether the Service may have addresses of the pool.

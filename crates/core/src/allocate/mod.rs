@@ -27,7 +27,10 @@ use crate::{
     service::{InvalidRequest, Namespaces, Services},
 };
 use serde::Serialize;
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 /// What a plan follows from.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +45,24 @@ pub struct Facts<'a> {
     /// as this process saw them. Of two holders that may not share any more the one that changed last leaves, so that nobody loses a working
     /// address through somebody else's change; without an entry it is the younger one.
     pub changed_terms: &'a BTreeMap<ServiceKey, u64>,
+    /// What of the configuration is wrong and therefore not in force.
+    pub broken: &'a Broken,
+}
+
+/// Pools that are configured with a mistake. A mistake takes no address away: who has one from such a pool keeps it until the pool is
+/// corrected or deleted, also when this process never saw the pool in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Broken {
+    /// Those whose names are known.
+    pub pools: BTreeSet<PoolName>,
+    /// Whether there are others: the ConfigMap cannot be read.
+    pub others: bool,
+}
+
+impl Broken {
+    fn covers(&self, pool: &PoolName) -> bool {
+        self.others || self.pools.contains(pool)
+    }
 }
 
 /// What every Service of the snapshot gets.
@@ -109,6 +130,9 @@ pub enum Refusal {
     /// The named pool does not exist.
     #[error("pool {0} does not exist: correct annotation address-pool or add the pool")]
     UnknownPool(PoolName),
+    /// The named pool, or the one that the address is from, is configured with a mistake.
+    #[error("pool {0} has a mistake and is not in force: see its events and correct it")]
+    PoolBroken(PoolName),
     /// The pool is kept for other namespaces.
     #[error("pool {pool} is not for namespace {namespace}: correct the pool's serviceAllocation or use another pool")]
     NotForNamespace {

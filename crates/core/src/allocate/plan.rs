@@ -87,8 +87,9 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     /// What the Service needs, or a decision at once when it can have nothing.
     fn asks(&mut self, service: &'a Service) -> Option<Need> {
-        let foreign = self.foreign(service);
-        let decision = match (service.is_load_balancer, foreign, Need::of(service)) {
+        let doubt = || if service.is_load_balancer { self.in_doubt(service) } else { None };
+        let untouched = self.foreign(service).or_else(doubt);
+        let decision = match (service.is_load_balancer, untouched, Need::of(service)) {
             (false, None, _) => Decision { outcome: Outcome::NotWanted, notes: Vec::new() },
             (false, Some(why), _) => Decision { outcome: Outcome::NotWanted, notes: vec![Note::Kept(why)] },
             (true, Some(why), _) => waiting(why),
@@ -117,6 +118,13 @@ impl<'a> Planner<'a> {
         let first = service.ingress.first()?;
         let in_none = service.ingress.iter().all(|&address| self.pools.pool_of(address).is_none());
         in_none.then_some(Refusal::HeldByOther(*first))
+    }
+
+    /// Whether its addresses are of a pool that is not in force only because of a mistake: then they stay as they are.
+    fn in_doubt(&self, service: &Service) -> Option<Refusal> {
+        let pool = service.allocated_from.as_ref().filter(|pool| self.facts.broken.covers(pool))?;
+        let none = service.ingress.iter().all(|&address| self.pools.pool_of(address).is_none());
+        (none && !service.ingress.is_empty()).then(|| Refusal::PoolBroken(pool.clone()))
     }
 
     fn decide(&mut self, service: &'a Service, decision: Decision) {

@@ -165,3 +165,35 @@ fn another_load_balancers_status_is_left_alone() {
     cluster.edit("cloud", |service| service.allocated_from = Some(PoolName::new("gone")));
     assert_eq!(writes(&cluster.settle()), [("cloud".to_owned(), vec![])]);
 }
+
+/// A mistake in a pool takes nothing away, also from a controller that never saw the pool in order.
+#[test]
+fn a_broken_pool_leaves_its_services_alone() {
+    let mut cluster = two_pools();
+    cluster.add(service("s"));
+    cluster.settle();
+    for others in [false, true] {
+        let broken =
+            Broken { pools: if others { BTreeSet::new() } else { BTreeSet::from([PoolName::new("a")]) }, others };
+        let mut cluster = Cluster { broken, ..cluster.clone() };
+        cluster.restart();
+        cluster.pools(&[("b", pool(&["10.1.0.1-10.1.0.3"]))]);
+        cluster.add(Service { request: Ok(request(&["10.0.0.2"], None)), ..service("t") });
+        assert_eq!(writes(&cluster.settle()), []);
+        assert_eq!(cluster.addresses("s"), ["10.0.0.1"]);
+        assert_eq!(cluster.refusal("s"), &Refusal::PoolBroken(PoolName::new("a")));
+        // Corrected.
+        cluster.pools(&[("a", pool(&["10.0.0.1-10.0.0.3"])), ("b", pool(&["10.1.0.1-10.1.0.3"]))]);
+        cluster.broken = Broken::default();
+        assert_eq!(writes(&cluster.settle()), [("t".to_owned(), vec!["10.0.0.2".to_owned()])]);
+        // Deleted.
+        cluster.pools(&[("b", pool(&["10.1.0.1-10.1.0.3"]))]);
+        cluster.settle();
+        assert_eq!(cluster.addresses("s"), ["10.1.0.1"]);
+    }
+    let mut cluster = two_pools();
+    cluster.broken.pools.insert(PoolName::new("c"));
+    cluster.add(Service { request: Ok(request(&[], Some("c"))), ..service("wants") });
+    assert_eq!(writes(&cluster.settle()), []);
+    assert_eq!(cluster.refusal("wants"), &Refusal::PoolBroken(PoolName::new("c")));
+}

@@ -8,7 +8,7 @@ mod refusals;
 mod scopes;
 mod sharing;
 
-use super::{Assignment, Effect, Event, Facts, Note, Outcome, Plan, Refusal, effects, same_terms};
+use super::{Assignment, Broken, Effect, Event, Facts, Note, Outcome, Plan, Refusal, effects, same_terms};
 use crate::{
     PoolName, ServiceKey,
     config::{Config, Pool, ServiceAllocation},
@@ -82,6 +82,7 @@ pub(super) struct Cluster {
     pub(super) namespaces: Namespaces,
     pub(super) services: Services,
     pub(super) changed_terms: BTreeMap<ServiceKey, u64>,
+    pub(super) broken: Broken,
     pub(super) told: Plan,
 }
 
@@ -118,6 +119,7 @@ impl Cluster {
             namespaces: &self.namespaces,
             services: &self.services,
             changed_terms: &self.changed_terms,
+            broken: &self.broken,
         })
     }
 
@@ -197,7 +199,13 @@ pub(super) fn kept(pool: Pool, priority: u32, namespaces: &[Selector], services:
 pub(super) fn plan(config: &Config, services: &Services) -> Plan {
     let namespaces = Namespaces::from([("default".into(), Labels::default())]);
     let changed_terms = BTreeMap::new();
-    super::plan(Facts { config, namespaces: &namespaces, services, changed_terms: &changed_terms })
+    super::plan(Facts {
+        config,
+        namespaces: &namespaces,
+        services,
+        changed_terms: &changed_terms,
+        broken: &Broken::default(),
+    })
 }
 
 /// What the API server makes of an effect.
