@@ -11,9 +11,12 @@ mod text;
 mod types;
 
 pub use error::{ConfigError, ConfigErrors, Place, Problem};
-pub use types::{Advertisement, BfdProfile, Community, ConfigFile, NodeSelector, Operator, Peer, Requirement};
+pub use types::ConfigFile;
+
+pub(crate) use pools::widest_prefix;
 
 use error::Report;
+use herald_core::config::Config;
 use k8s_openapi::api::core::v1::ConfigMap;
 
 /// The key of the ConfigMap's data that holds the configuration.
@@ -29,8 +32,8 @@ pub fn parse(text: &str) -> Result<ConfigFile, ConfigErrors> {
     let communities = bgp::communities(raw.bgp_communities.unwrap_or_default(), &mut report);
     let bfd_profiles = bgp::bfd_profiles(raw.bfd_profiles.unwrap_or_default(), &mut report);
     let peers = bgp::peers(raw.peers.unwrap_or_default(), &bfd_profiles, &mut report);
-    let (config, advertisements) = pools::pools(raw.address_pools.unwrap_or_default(), &communities, &mut report);
-    report.finish(ConfigFile { config, advertisements, peers, bfd_profiles, communities })
+    let pools = pools::pools(raw.address_pools.unwrap_or_default(), &communities, &mut report);
+    report.finish(ConfigFile { config: Config { bgp_peers: peers, bfd_profiles, ..pools }, communities })
 }
 
 /// Reads the configuration of a ConfigMap.

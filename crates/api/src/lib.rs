@@ -5,8 +5,12 @@
 
 pub mod annotations;
 pub mod config_map;
+pub mod crd;
 pub mod endpoints;
 pub mod event;
+pub mod labels;
+pub mod manifest;
 pub mod node;
 pub mod pod;
 pub mod service;
+pub mod sources;

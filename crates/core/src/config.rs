@@ -1,5 +1,9 @@
 //! What the cluster's administrator configured, checked: the same types whatever the source (ConfigMap today, custom resources too).
 
+mod bgp;
+
+pub use bgp::{BfdProfile, BgpAdvertisement, BgpPeer, Community, InvalidCommunity, Password, PeerAsn, PeerEndpoint};
+
 use crate::{
     AdvertisementName, LinkName, PoolName,
     labels::{Labels, Selector, any_matches},
@@ -20,6 +24,10 @@ pub struct Config {
     pub l2_advertisements: BTreeMap<AdvertisementName, L2Advertisement>,
     /// How pools are announced by BGP: parsed and validated; not announced yet.
     pub bgp_advertisements: BTreeMap<AdvertisementName, BgpAdvertisement>,
+    /// BGP neighbours by name.
+    pub bgp_peers: BTreeMap<Box<str>, BgpPeer>,
+    /// BFD profiles by name.
+    pub bfd_profiles: BTreeMap<Box<str>, BfdProfile>,
 }
 
 /// A pool of addresses. Without an advertisement that names or selects it, its addresses are given and nobody announces them.
@@ -81,13 +89,6 @@ pub struct Preference {
     pub weight: u8,
     /// For these nodes; empty = all that the advertisement allows.
     pub selector: Selector,
-}
-
-/// Which pools are announced by BGP; everything else of it is validated only.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct BgpAdvertisement {
-    /// Which pools.
-    pub pools: PoolChoice,
 }
 
 impl PoolChoice {

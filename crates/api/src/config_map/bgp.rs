@@ -1,37 +1,40 @@
 //! Peers, BFD profiles and communities: checked and kept for the day when BGP is announced.
 
 use super::{
-    BfdProfile, Community, NodeSelector, Operator, Peer, Requirement,
     error::{Place, Problem, Report},
     raw::{self, Lined},
 };
-use std::{collections::BTreeMap, net::IpAddr, str::FromStr, time::Duration};
+use crate::labels::{self, SelectorFault};
+use herald_core::{
+    config::{BfdProfile, BgpPeer, Community, Password, PeerAsn, PeerEndpoint},
+    labels::{Operator, Requirement, Selector},
+};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 /// When the configuration names none (MetalLB's default).
 const DEFAULT_HOLD_TIME: Duration = Duration::from_secs(90);
 /// IANA.
 const BGP_PORT: u16 = 179;
 
-impl FromStr for Community {
-    type Err = Problem;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let number = |text: &str| {
-            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-            text.parse().ok().filter(|_| digits)
-        };
-        let parts = text.split_once(':').and_then(|(high, low)| Some(Self(number(high)?, number(low)?)));
-        parts.ok_or_else(|| Problem::InvalidCommunity(text.to_owned()))
-    }
+/// A community as this format knows it: two numbers.
+pub(super) fn community(text: &str) -> Result<Community, Problem> {
+    text.parse()
+        .ok()
+        .filter(|community| matches!(community, Community::Standard(..)))
+        .ok_or_else(|| Problem::InvalidCommunity(text.to_owned()))
 }
 
 /// Checks the named communities.
-pub(super) fn communities(raw: BTreeMap<String, Lined<String>>, report: &mut Report) -> BTreeMap<String, Community> {
+pub(super) fn communities(raw: BTreeMap<String, Lined<String>>, report: &mut Report) -> BTreeMap<Box<str>, Community> {
     let mut all = BTreeMap::new();
     for (name, Lined { value, referenced, .. }) in raw {
-        match value.parse() {
+        match community(&value) {
             Ok(community) => {
-                all.insert(name, community);
+                all.insert(name.into(), community);
             }
             Err(problem) => report.add(&Place::Community(name), referenced.line(), problem),
         }
@@ -40,7 +43,7 @@ pub(super) fn communities(raw: BTreeMap<String, Lined<String>>, report: &mut Rep
 }
 
 /// Checks the BFD profiles.
-pub(super) fn bfd_profiles(raw: Vec<Lined<raw::BfdProfile>>, report: &mut Report) -> BTreeMap<String, BfdProfile> {
+pub(super) fn bfd_profiles(raw: Vec<Lined<raw::BfdProfile>>, report: &mut Report) -> BTreeMap<Box<str>, BfdProfile> {
     let mut all = BTreeMap::new();
     for (index, Lined { value: raw, referenced, .. }) in raw.into_iter().enumerate() {
         let line = referenced.line();
@@ -66,7 +69,7 @@ pub(super) fn bfd_profiles(raw: Vec<Lined<raw::BfdProfile>>, report: &mut Report
         match name {
             None => report.add(&place, line, Problem::Missing { key: "name", example: "name: my-profile" }),
             Some(name) => {
-                if all.insert(name, profile).is_some() {
+                if all.insert(name.into(), profile).is_some() {
                     report.add(&place, line, Problem::DuplicateName);
                 }
             }
@@ -78,18 +81,18 @@ pub(super) fn bfd_profiles(raw: Vec<Lined<raw::BfdProfile>>, report: &mut Report
 /// Checks the peers.
 pub(super) fn peers(
     raw: Vec<Lined<raw::Peer>>,
-    bfd_profiles: &BTreeMap<String, BfdProfile>,
+    bfd_profiles: &BTreeMap<Box<str>, BfdProfile>,
     report: &mut Report,
-) -> Vec<Peer> {
-    let mut all: Vec<Peer> = Vec::new();
+) -> BTreeMap<Box<str>, BgpPeer> {
+    let mut all: BTreeMap<Box<str>, BgpPeer> = BTreeMap::new();
     for (index, Lined { value: raw, referenced, .. }) in raw.into_iter().enumerate() {
         let name = raw.peer_address.clone().unwrap_or_else(|| format!("#{}", index + 1));
         let mut at = At { place: Place::Peer(name), line: referenced.line(), report };
         let Some(peer) = peer(raw, bfd_profiles, &mut at) else { continue };
-        if all.contains(&peer) {
+        if all.values().any(|other| *other == peer) {
             at.add(Problem::DuplicatePeer);
         } else {
-            all.push(peer);
+            all.insert(format!("peer{}", index + 1).into(), peer);
         }
     }
     all
@@ -114,7 +117,7 @@ impl At<'_> {
 }
 
 /// `None` when a required value is missing or wrong; that and every other mistake is reported.
-fn peer(raw: raw::Peer, bfd_profiles: &BTreeMap<String, BfdProfile>, at: &mut At<'_>) -> Option<Peer> {
+fn peer(raw: raw::Peer, bfd_profiles: &BTreeMap<Box<str>, BfdProfile>, at: &mut At<'_>) -> Option<BgpPeer> {
     let my_asn = at.ok(asn("my-asn", "my-asn: 64512", raw.my_asn));
     let peer_asn = at.ok(asn("peer-asn", "peer-asn: 64513", raw.peer_asn));
     let missing = Problem::Missing { key: "peer-address", example: "peer-address: 192.0.2.1" };
@@ -130,23 +133,27 @@ fn peer(raw: raw::Peer, bfd_profiles: &BTreeMap<String, BfdProfile>, at: &mut At
         at.add(Problem::MultihopInternal);
     }
     let bfd_profile = raw.bfd_profile.filter(|name| !name.is_empty());
-    if let Some(name) = bfd_profile.as_ref().filter(|&name| !bfd_profiles.contains_key(name)) {
+    if let Some(name) = bfd_profile.as_ref().filter(|&name| !bfd_profiles.contains_key(name.as_str())) {
         at.add(Problem::UnknownBfdProfile(name.clone()));
     }
     let node_selectors = raw.node_selectors.unwrap_or_default().into_iter().map(|raw| node_selector(raw, at)).collect();
-    Some(Peer {
+    Some(BgpPeer {
         my_asn: my_asn?,
-        peer_asn: peer_asn?,
-        peer_address: peer_address?,
+        peer_asn: PeerAsn::Is(peer_asn?),
+        local_asn: None,
+        endpoint: PeerEndpoint::Address(SocketAddr::new(peer_address?, peer_port?)),
         source_address,
-        peer_port: peer_port?,
-        hold_time: hold_time?,
+        hold_time: Some(hold_time?),
         keepalive_time,
+        connect_time: None,
         router_id,
         node_selectors,
-        password: raw.password.filter(|password| !password.is_empty()),
-        bfd_profile,
+        password: raw.password.filter(|password| !password.is_empty()).map(Password::new),
+        bfd_profile: bfd_profile.map(Into::into),
+        graceful_restart: false,
         ebgp_multihop,
+        vrf: None,
+        dual_stack: false,
     })
 }
 
@@ -191,12 +198,13 @@ fn keepalive(text: &str, hold_time: Duration) -> Result<Duration, Problem> {
     keepalive.ok().filter(|&keepalive| keepalive <= hold_time).ok_or_else(|| Problem::Keepalive(text.to_owned()))
 }
 
-fn node_selector(raw: raw::NodeSelector, at: &mut At<'_>) -> NodeSelector {
-    let requirements = raw.match_expressions.unwrap_or_default();
-    NodeSelector {
-        match_labels: raw.match_labels.unwrap_or_default(),
-        match_expressions: requirements.into_iter().filter_map(|raw| at.ok(requirement(raw))).collect(),
-    }
+fn node_selector(raw: raw::NodeSelector, at: &mut At<'_>) -> Selector {
+    let labels = raw.match_labels.unwrap_or_default().into_iter();
+    let labels =
+        labels.map(|(key, value)| Requirement { key: key.into(), operator: Operator::In([value.into()].into()) });
+    let expressions = raw.match_expressions.unwrap_or_default();
+    let expressions: Vec<_> = expressions.into_iter().filter_map(|raw| at.ok(requirement(raw))).collect();
+    Selector { requirements: labels.chain(expressions).collect() }
 }
 
 fn requirement(raw: raw::Requirement) -> Result<Requirement, Problem> {
@@ -204,21 +212,13 @@ fn requirement(raw: raw::Requirement) -> Result<Requirement, Problem> {
     let key = raw.key.filter(|key| !key.is_empty());
     let key = key.ok_or(missing("key of a match-expression", "key: kubernetes.io/hostname"))?;
     let operator = raw.operator.ok_or(missing("operator of a match-expression", "operator: In"))?.value;
-    let values = raw.values.unwrap_or_default();
-    let operator = match operator.as_str() {
-        "In" => Operator::In,
-        "NotIn" => Operator::NotIn,
-        "Exists" => Operator::Exists,
-        "DoesNotExist" => Operator::DoesNotExist,
-        _ => return Err(Problem::Operator(operator)),
-    };
-    match (operator, values.is_empty()) {
-        (Operator::In | Operator::NotIn, true) => {
-            Err(Problem::SelectorValues("operators In and NotIn need values: add them"))
-        }
-        (Operator::Exists | Operator::DoesNotExist, false) => {
-            Err(Problem::SelectorValues("operators Exists and DoesNotExist take no values: remove them"))
-        }
-        _ => Ok(Requirement { key, operator, values }),
-    }
+    // Values may stand twice here: MetalLB 0.12 did not mind.
+    let mut values = raw.values.unwrap_or_default();
+    values.sort_unstable();
+    values.dedup();
+    labels::requirement(&key, &operator, &values).map_err(|fault| match fault {
+        SelectorFault::Operator(operator) => Problem::Operator(operator),
+        SelectorFault::NoValues { .. } => Problem::SelectorValues("operators In and NotIn need values: add them"),
+        _ => Problem::SelectorValues("operators Exists and DoesNotExist take no values: remove them"),
+    })
 }

@@ -1,13 +1,13 @@
 //! Pools, and what is announced for those of protocol bgp.
 
 use super::{
-    Advertisement, Community,
+    bgp,
     error::{Place, Problem, Report},
     raw::{self, Lined},
 };
 use herald_core::{
     AdvertisementName, PoolName,
-    config::{BgpAdvertisement, Config, L2Advertisement, Pool, PoolChoice},
+    config::{BgpAdvertisement, Community, Config, L2Advertisement, Pool, PoolChoice},
     net::{Family, IpRange},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,11 +18,10 @@ type Taken = BTreeMap<(Family, u128), (IpRange, PoolName)>;
 /// Checks all pools.
 pub(super) fn pools(
     raw: Vec<Lined<raw::Pool>>,
-    aliases: &BTreeMap<String, Community>,
+    aliases: &BTreeMap<Box<str>, Community>,
     report: &mut Report,
-) -> (Config, BTreeMap<PoolName, Vec<Advertisement>>) {
+) -> Config {
     let mut config = Config::default();
-    let mut advertisements = BTreeMap::new();
     let mut taken = Taken::new();
     for (index, Lined { value: raw, referenced, .. }) in raw.into_iter().enumerate() {
         let line = referenced.line();
@@ -47,10 +46,12 @@ pub(super) fn pools(
                 config.l2_advertisements.insert(AdvertisementName::new(name.as_str()), advertisement);
             }
             Protocol::Bgp => {
-                let checked = self::advertisements(&raw_advertisements, &ranges, aliases, &place, report);
-                advertisements.insert(name.clone(), checked);
-                let advertisement = BgpAdvertisement { pools: PoolChoice::only(name.clone()) };
-                config.bgp_advertisements.insert(AdvertisementName::new(name.as_str()), advertisement);
+                let checked = advertisements(&name, &raw_advertisements, &ranges, aliases, &place, report);
+                let numbered = checked.into_iter().zip(1..).map(|(advertisement, number)| match number {
+                    1 => (AdvertisementName::new(name.as_str()), advertisement),
+                    _ => (AdvertisementName::new(format!("{name}#{number}")), advertisement),
+                });
+                config.bgp_advertisements.extend(numbered);
             }
         }
         let ranges = ranges.into_iter().map(|(range, _)| range).collect();
@@ -58,7 +59,7 @@ pub(super) fn pools(
         let avoid_buggy_ips = raw.avoid_buggy_ips.unwrap_or(false);
         config.pools.insert(name, Pool { ranges, auto_assign, avoid_buggy_ips, ..Pool::default() });
     }
-    (config, advertisements)
+    config
 }
 
 /// How the addresses of a pool become known to the network.
@@ -125,12 +126,13 @@ fn ranges(
 
 /// The advertisements of a bgp pool; the default one when there is none.
 fn advertisements(
+    pool: &PoolName,
     raw: &[Lined<raw::Advertisement>],
     ranges: &[(IpRange, String)],
-    aliases: &BTreeMap<String, Community>,
+    aliases: &BTreeMap<Box<str>, Community>,
     place: &Place,
     report: &mut Report,
-) -> Vec<Advertisement> {
+) -> Vec<BgpAdvertisement> {
     let mut all = Vec::new();
     for Lined { value: raw, referenced, .. } in raw {
         let line = referenced.line();
@@ -163,7 +165,14 @@ fn advertisements(
             0
         });
         let communities = communities(raw.communities.as_deref().unwrap_or_default(), aliases, place, report);
-        let advertisement = Advertisement { aggregation_length, aggregation_length_v6, local_pref, communities };
+        let advertisement = BgpAdvertisement {
+            pools: PoolChoice::only(pool.clone()),
+            aggregation_length,
+            aggregation_length_v6,
+            local_pref,
+            communities,
+            ..BgpAdvertisement::default()
+        };
         if all.contains(&advertisement) {
             report.add(place, line, Problem::DuplicateAdvertisement);
         } else {
@@ -171,21 +180,20 @@ fn advertisements(
         }
     }
     if raw.is_empty() {
-        let (aggregation_length, aggregation_length_v6) = (32, 128);
-        all.push(Advertisement { aggregation_length, aggregation_length_v6, local_pref: 0, communities: Vec::new() });
+        all.push(BgpAdvertisement { pools: PoolChoice::only(pool.clone()), ..BgpAdvertisement::default() });
     }
     all
 }
 
 fn communities(
     raw: &[Lined<String>],
-    aliases: &BTreeMap<String, Community>,
+    aliases: &BTreeMap<Box<str>, Community>,
     place: &Place,
     report: &mut Report,
-) -> Vec<Community> {
+) -> BTreeSet<Community> {
     let mut all = BTreeSet::new();
     for Lined { value: text, referenced, .. } in raw {
-        match aliases.get(text).copied().or_else(|| text.parse().ok()) {
+        match aliases.get(text.as_str()).copied().or_else(|| bgp::community(text).ok()) {
             None => report.add(place, referenced.line(), Problem::UnknownCommunity(text.clone())),
             Some(community) => {
                 if !all.insert(community) {
@@ -194,11 +202,11 @@ fn communities(
             }
         }
     }
-    all.into_iter().collect()
+    all
 }
 
 /// Length of the widest prefix that lies in the range.
-fn widest_prefix(range: &IpRange) -> u8 {
+pub(crate) fn widest_prefix(range: &IpRange) -> u8 {
     let bits: u8 = match range.family() {
         Family::V4 => 32,
         Family::V6 => 128,

@@ -1,7 +1,8 @@
 use super::*;
 use herald_core::{
     PoolName,
-    config::{Pool, PoolChoice},
+    config::{BfdProfile, BgpAdvertisement, Community, Password, PeerAsn, PeerEndpoint, Pool, PoolChoice},
+    labels::Labels,
 };
 use proptest::prelude::*;
 use std::time::Duration;
@@ -120,29 +121,37 @@ address-pools:
     assert_eq!((gold.auto_assign, gold.avoid_buggy_ips), (false, true));
     assert!(file.config.l2_advertisements.is_empty(), "protocol bgp is not announced by ARP and NDP");
     assert_eq!(file.config.bgp_advertisements[&"gold".into()].pools, PoolChoice::only("gold".into()));
-    let plain =
-        Advertisement { aggregation_length: 32, aggregation_length_v6: 128, local_pref: 0, communities: vec![] };
-    let first = Advertisement {
+    let of = |pool: &str| BgpAdvertisement { pools: PoolChoice::only(pool.into()), ..BgpAdvertisement::default() };
+    let first = BgpAdvertisement {
         aggregation_length: 30,
         aggregation_length_v6: 64,
         local_pref: 100,
-        communities: vec![Community(64512, 1), Community(65535, 65282)],
+        communities: [Community::Standard(64512, 1), Community::Standard(65535, 65282)].into(),
+        ..of("gold")
     };
-    assert_eq!(file.advertisements[&PoolName::new("gold")], [first, plain.clone()]);
-    assert_eq!(file.advertisements[&PoolName::new("bronze")], [plain]);
+    let advertisements: Vec<_> =
+        file.config.bgp_advertisements.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    assert_eq!(advertisements, [("bronze", of("bronze")), ("gold", first), ("gold#2", of("gold"))]);
 
-    let peer = &file.peers[0];
-    assert_eq!((peer.my_asn, peer.peer_asn, peer.peer_port), (64500, 4_200_000_000, 1179));
-    assert_eq!((peer.hold_time, peer.keepalive_time), (Duration::from_secs(90), Some(Duration::from_secs(10))));
-    assert_eq!(peer.password.as_deref(), Some("12345"));
+    let at = |text: &str| PeerEndpoint::Address(text.parse().unwrap());
+    let peer = &file.config.bgp_peers["peer1"];
+    assert_eq!((peer.my_asn, peer.peer_asn, &peer.endpoint), (64500, PeerAsn::Is(4_200_000_000), &at("10.0.0.1:1179")));
+    assert_eq!((peer.hold_time, peer.keepalive_time), (Some(Duration::from_secs(90)), Some(Duration::from_secs(10))));
+    assert_eq!(peer.password.as_ref().map(Password::reveal), Some("12345"));
     assert_eq!(peer.bfd_profile.as_deref(), Some("fast"));
-    assert_eq!(peer.node_selectors[0].match_expressions[1].operator, Operator::DoesNotExist);
-    assert!(!format!("{:?}", file.peers).contains("12345"));
+    let labels = |pairs: &[(&str, &str)]| pairs.iter().copied().collect::<Labels>();
+    assert!(peer.node_selectors[0].matches(&labels(&[("rack", "frontend")])));
+    assert!(!peer.node_selectors[0].matches(&labels(&[("rack", "frontend"), ("gpu", "")])));
+    assert!(!peer.node_selectors[0].matches(&labels(&[("rack", "frontend"), ("network-speed", "slow")])));
+    assert!(!format!("{:?}", file.config).contains("12345"));
     assert!(!serde_json::to_string(&file).unwrap().contains("12345"));
-    let second = &file.peers[1];
-    assert_eq!((second.peer_port, second.hold_time, second.keepalive_time), (179, Duration::from_secs(90), None));
-    assert_eq!(file.bfd_profiles["fast"].minimum_ttl, Some(10));
-    assert_eq!(file.bfd_profiles["plain"], BfdProfile::default());
+    let second = &file.config.bgp_peers["peer2"];
+    assert_eq!(
+        (&second.endpoint, second.hold_time, second.keepalive_time),
+        (&at("[fd00::1]:179"), Some(Duration::from_secs(90)), None)
+    );
+    assert_eq!(file.config.bfd_profiles["fast"].minimum_ttl, Some(10));
+    assert_eq!(file.config.bfd_profiles["plain"], BfdProfile::default());
 }
 
 #[test]
@@ -349,7 +358,7 @@ fn hold_times_as_go_reads_them() {
         [("0", 0), ("0s", 0), ("900ms", 0), ("3.9s", 3), ("1h2m3s", 3723), ("1.5m", 90), ("65535s", 65535)]
     {
         let file = parse(&peer(&format!("  hold-time: {text}\n"))).unwrap();
-        assert_eq!(file.peers[0].hold_time, Duration::from_secs(seconds), "{text}");
+        assert_eq!(file.config.bgp_peers["peer1"].hold_time, Some(Duration::from_secs(seconds)), "{text}");
     }
 }
 

@@ -49,7 +49,7 @@ fn snapshot() -> Snapshot {
                 ("wan".into(), pool(&["198.51.100.0/24"])),
             ]),
             l2_advertisements: [("lan".into(), L2Advertisement { pools: l2, ..L2Advertisement::default() })].into(),
-            bgp_advertisements: [("wan".into(), BgpAdvertisement { pools: bgp })].into(),
+            bgp_advertisements: [("wan".into(), BgpAdvertisement { pools: bgp, ..Default::default() })].into(),
         },
         nodes: ["a", "b", "c"].map(|n| (n.into(), node(n))).into(),
         ..Snapshot::default()

@@ -1,0 +1,128 @@
+//! All configuration objects together: what is in force, and what is wrong.
+//!
+//! [`Sources`] is the memory of the ConfigMap and of the custom resources. One function, [`Sources::merge`], decides for the controller, the
+//! speakers, `herald validate` and the webhook:
+//!
+//! - An object that is wrong by itself, or conflicts with another one, is left out, or its last good version stays in force. All others
+//!   go on.
+//! - Of two objects that conflict, the one that is in force unchanged wins, else the one that was changed earlier, else the first by kind
+//!   and name. So an edit never takes another object out of force, and who starts later decides as those who were there.
+//! - The ConfigMap and custom resources are merged. A ConfigMap that was deleted stays in force, part by part, until others take its
+//!   place, unless there was an IPAddressPool by then.
+
+mod convert;
+mod merge;
+mod object;
+mod problem;
+mod references;
+pub mod texts;
+
+pub use object::{Kind, ObjectId, PasswordSource, Source};
+pub use problem::{Fault, InForce, Overlap, Owner, Problem, Reason};
+
+use convert::Content;
+use herald_core::config::Config;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// What is in force, and what is wrong.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// In force: pool names are unique, no two ranges overlap, every reference is resolved.
+    pub config: Config,
+    /// By object; within an object as they were found.
+    pub problems: Vec<Problem>,
+}
+
+/// The memory of all configuration objects in Herald's namespace. Pure: it has no clock, and the same calls give the same answers.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    objects: BTreeMap<ObjectId, Source>,
+    /// ConfigMaps that are gone and stay in force.
+    deleted: BTreeSet<ObjectId>,
+    /// What is in force of each object, by part.
+    held: BTreeMap<PartKey, Arc<Content>>,
+    /// Unknown: Secrets are not looked at.
+    secrets: Option<BTreeMap<Arc<str>, PasswordSource>>,
+    outcome: Outcome,
+}
+
+type PartKey = (ObjectId, Arc<str>);
+
+impl Sources {
+    /// Takes in a new or changed object, or that it is gone.
+    pub fn set(&mut self, id: ObjectId, object: Option<Source>) {
+        match object {
+            Some(object) => {
+                self.deleted.remove(&id);
+                self.objects.insert(id, object);
+            }
+            None => {
+                let known = self.objects.remove(&id).is_some();
+                let pools = self.objects.keys().any(|id| id.kind == Kind::IpAddressPool);
+                if known && id.kind == Kind::ConfigMap && !pools {
+                    self.deleted.insert(id);
+                }
+            }
+        }
+    }
+
+    /// Takes in all objects of a kind: those that it lacks are gone.
+    pub fn reset(&mut self, kind: Kind, objects: impl IntoIterator<Item = (Arc<str>, Source)>) {
+        let mut objects: BTreeMap<Arc<str>, Source> = objects.into_iter().collect();
+        let gone: Vec<ObjectId> =
+            self.objects.keys().filter(|id| id.kind == kind && !objects.contains_key(&id.name)).cloned().collect();
+        while let Some((name, object)) = objects.pop_first() {
+            self.set(ObjectId { kind, name }, Some(object));
+        }
+        for id in gone {
+            self.set(id, None);
+        }
+    }
+
+    /// Takes in all Secrets; from then on the passwords of peers are looked up. Without this they are left open.
+    pub fn reset_secrets(&mut self, secrets: impl IntoIterator<Item = (Arc<str>, PasswordSource)>) {
+        self.secrets = Some(secrets.into_iter().collect());
+    }
+
+    /// Takes in a new or changed Secret, or that it is gone.
+    pub fn set_secret(&mut self, name: Arc<str>, secret: Option<PasswordSource>) {
+        let secrets = self.secrets.get_or_insert_default();
+        match secret {
+            Some(secret) => secrets.insert(name, secret),
+            None => secrets.remove(&name),
+        };
+    }
+
+    /// Whether there is no configuration object at all, and none that stays in force.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.deleted.is_empty()
+    }
+
+    /// Whether an object is known.
+    #[must_use]
+    pub fn contains(&self, id: &ObjectId) -> bool {
+        self.objects.contains_key(id)
+    }
+
+    /// What was decided last: nothing before the first [`Sources::merge`].
+    #[must_use]
+    pub const fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// Decides what is in force now. Repeating it without a change in between changes nothing.
+    pub fn merge(&mut self) -> &Outcome {
+        let merged = merge::merge(self);
+        self.held = merged.held;
+        self.deleted.retain(|id| self.held.keys().any(|(object, _)| object == id));
+        self.outcome = merged.outcome;
+        &self.outcome
+    }
+}
+
+#[cfg(test)]
+mod tests;
