@@ -11,6 +11,7 @@
 //! | [`client`] | connections to the API server on which nothing hangs |
 //! | [`watch`] | objects -> typed changes, complete before anything is decided |
 //! | [`events`] | core/v1 Events, de-duplicated |
+//! | [`served`] | watches of custom resources that the cluster may serve only later |
 //! | [`lease`] | leader election |
 //! | [`standby`] | whether MetalLB runs in the cluster |
 
@@ -23,6 +24,7 @@ pub mod lease;
 pub mod log;
 pub mod metrics;
 pub mod readiness;
+pub mod served;
 pub mod shutdown;
 pub mod standby;
 pub mod watch;

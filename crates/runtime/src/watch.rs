@@ -104,8 +104,8 @@ pub fn config() -> watcher::Config {
 pub fn spawn<K, T, M>(
     api: Api<Guarded<K>>,
     config: watcher::Config,
-    convert: impl Fn(K) -> Option<T> + Send + 'static,
-    wrap: impl Fn(Change<T>) -> M + Send + 'static,
+    convert: impl Fn(K) -> Option<T> + Send + Sync + 'static,
+    wrap: impl Fn(Change<T>) -> M + Send + Sync + 'static,
     tx: mpsc::Sender<M>,
     shutdown: Shutdown,
 ) -> JoinHandle<()>
@@ -115,19 +115,45 @@ where
     M: Send + 'static,
 {
     tokio::spawn(async move {
-        let stream = kube::runtime::watcher(api.clone(), config).backoff(Capped::default());
-        let answers = move || -> BoxFuture<'static, bool> {
-            let api = api.clone();
-            Box::pin(async move {
-                let one = ListParams::default().limit(1);
-                client::within(Duration::from_secs(5), api.list_metadata(&one)).await.is_ok()
-            })
-        };
+        let mut newest = 0;
         tokio::select! {
-            () = follow(stream, answers, convert, wrap, tx) => {}
+            _ = run(&api, config, &convert, &wrap, &tx, &mut newest) => {}
             () = shutdown.wait() => {}
         }
     })
+}
+
+/// One watch until it ends.
+pub(crate) async fn run<K, T, M>(
+    api: &Api<Guarded<K>>,
+    config: watcher::Config,
+    convert: &impl Fn(K) -> Option<T>,
+    wrap: &impl Fn(Change<T>) -> M,
+    tx: &mpsc::Sender<M>,
+    newest: &mut u64,
+) -> Ended
+where
+    K: Resource<DynamicType = ()> + Clone + fmt::Debug + DeserializeOwned + Send + 'static,
+{
+    let stream = kube::runtime::watcher(api.clone(), config).backoff(Capped::default());
+    let api = api.clone();
+    let answers = move || -> BoxFuture<'static, bool> {
+        let api = api.clone();
+        Box::pin(async move {
+            let one = ListParams::default().limit(1);
+            client::within(Duration::from_secs(5), api.list_metadata(&one)).await.is_ok()
+        })
+    };
+    follow(stream, answers, convert, wrap, tx, newest).await
+}
+
+/// Why a watch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Nobody listens, or there are no more events.
+    Closed,
+    /// 404: the kind is not served (any more). Kinds of Kubernetes itself always are.
+    NotServed,
 }
 
 /// kube's back-off for watches, but never longer than [`MAX_BACKOFF`].
@@ -148,19 +174,21 @@ impl Backoff for Capped {
     }
 }
 
-/// Turns a stream of watcher events into changes until the stream ends or nobody listens.
+/// Turns a stream of watcher events into changes until the stream ends, nobody listens or the kind is not served.
 async fn follow<K, T, M>(
     stream: impl Stream<Item = watcher::Result<Event<Guarded<K>>>>,
     answers: impl Fn() -> BoxFuture<'static, bool>,
-    convert: impl Fn(K) -> Option<T>,
-    wrap: impl Fn(Change<T>) -> M,
-    tx: mpsc::Sender<M>,
-) where
+    convert: &impl Fn(K) -> Option<T>,
+    wrap: &impl Fn(Change<T>) -> M,
+    tx: &mpsc::Sender<M>,
+    highest: &mut u64,
+) -> Ended
+where
     K: Resource<DynamicType = ()>,
 {
     let mut stream = pin!(stream);
     let mut collecting = BTreeMap::new();
-    let mut newest = 0;
+    let mut newest = *highest;
     let mut complete = false;
     let mut failed = false;
     loop {
@@ -170,12 +198,12 @@ async fn follow<K, T, M>(
             () = probed(&answers), if failed && complete => {
                 failed = false;
                 if tx.send(wrap(Change::Connected)).await.is_err() {
-                    return;
+                    return Ended::Closed;
                 }
                 continue;
             }
         };
-        let Some(event) = event else { return };
+        let Some(event) = event else { return Ended::Closed };
         let change = match event {
             Ok(Event::Init) => {
                 collecting = BTreeMap::new();
@@ -183,7 +211,7 @@ async fn follow<K, T, M>(
             }
             Ok(Event::InitApply(object)) => {
                 newest = newest.max(version(&object));
-                if let Converted::Ours(key, value) = converted(object, &convert) {
+                if let Converted::Ours(key, value) = converted(object, convert) {
                     collecting.insert(key, value);
                 }
                 None
@@ -194,7 +222,7 @@ async fn follow<K, T, M>(
             }
             Ok(Event::Apply(object)) => {
                 newest = newest.max(version(&object));
-                match converted(object, &convert) {
+                match converted(object, convert) {
                     Converted::Ours(key, value) => Some(Change::Set { key, value, newest }),
                     Converted::NotOurs(key) => Some(Change::Gone { key, newest }),
                     Converted::Malformed => None,
@@ -204,20 +232,33 @@ async fn follow<K, T, M>(
                 newest = newest.max(version(&object));
                 Some(Change::Gone { key: ObjectKey::of(&object), newest })
             }
+            Err(error) if is_not_found(&error) => return Ended::NotServed,
             Err(error) => {
                 let error = client::describe(&error);
                 tracing::warn!(kind = %K::kind(&()), error, "watch failed, retrying");
                 Some(Change::Disconnected(error))
             }
         };
+        *highest = newest;
         if let Some(change) = &change {
             failed = matches!(change, Change::Disconnected(_));
         }
         if let Some(change) = change
             && tx.send(wrap(change)).await.is_err()
         {
-            return;
+            return Ended::Closed;
         }
+    }
+}
+
+fn is_not_found(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status))
+        | WatchFailed(kube::Error::Api(status))
+        | WatchError(status) => status.code == 404,
+        _ => false,
     }
 }
 

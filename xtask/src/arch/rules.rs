@@ -40,7 +40,8 @@ const SYSTEM: [&str; 16] = [
 const KUBERNETES: [&str; 6] = ["k8s_openapi", "kube", "kube_client", "kube_core", "kube_derive", "kube_runtime"];
 
 /// Names of files, or of folders below `src`, that may hold Kubernetes types: the rim that watches and writes.
-const RIM: [&str; 9] = ["observe", "apply", "lease", "events", "watch", "client", "standby", "key_secret", "review"];
+const RIM: [&str; 10] =
+    ["observe", "apply", "lease", "events", "watch", "client", "standby", "key_secret", "review", "served"];
 
 const SOCKETS: [&str; 16] = [
     "libc",

@@ -32,7 +32,8 @@ fn convert(object: ConfigMap) -> Option<String> {
 
 async fn changes(events: Vec<watcher::Result<Event<Guarded<ConfigMap>>>>) -> Vec<Change<String>> {
     let (tx, mut rx) = mpsc::channel(100);
-    follow(stream::iter(events), || Box::pin(async { false }), convert, |change| change, tx).await;
+    follow(stream::iter(events), || Box::pin(async { false }), &convert, &|change| change, &tx, &mut 0).await;
+    drop(tx);
     let mut out = Vec::new();
     while let Some(change) = rx.recv().await {
         out.push(change);
@@ -112,9 +113,22 @@ async fn a_silent_watch_after_a_failure_is_found_connected() {
     let events = vec![Ok(Event::Init), Ok(Event::InitDone), Err(watcher::Error::NoResourceVersion)];
     let stream = stream::iter(events).chain(stream::pending());
     let (tx, mut rx) = mpsc::channel(100);
-    let task = tokio::spawn(follow(stream, || Box::pin(async { true }), convert, |change| change, tx));
+    let task = tokio::spawn(async move {
+        follow(stream, || Box::pin(async { true }), &convert, &|change| change, &tx, &mut 0).await
+    });
     assert_eq!(rx.recv().await, Some(reset([], 0)));
     assert!(matches!(rx.recv().await, Some(Change::Disconnected(_))));
     assert_eq!(rx.recv().await, Some(Change::Connected));
     task.abort();
+}
+
+#[tokio::test]
+async fn a_kind_that_is_not_served_ends_the_watch() {
+    let status = kube::core::Status::failure("the server could not find the requested resource", "NotFound");
+    let error = watcher::Error::InitialListFailed(kube::Error::Api(status.with_code(404).boxed()));
+    let (tx, _rx) = mpsc::channel(100);
+    let events = stream::iter(vec![Err(error)]).chain(stream::pending());
+    let mut newest = 7;
+    let ended = follow(events, || Box::pin(async { true }), &convert, &|change| change, &tx, &mut newest).await;
+    assert_eq!((ended, newest), (Ended::NotServed, 7));
 }

@@ -175,6 +175,8 @@ async fn handle_request(api: FakeApi, wire: Wire, request: Request<Body>) -> io:
         if code.is_none() && is_write && target.counts_as_write() { faults.refuse_writes.pop_front() } else { code }
     };
     let answer = match code {
+        None if !target.is_served(&api) => status(404, "NotFound", "the server could not find the requested resource"),
+        None if target.resource.is_empty() => discovery(&api, &target),
         Some(code) => status(code, "Injected", "injected fault"),
         None if is_write => write(&api, &wire, &method, &target, &body),
         None if query.get("watch").is_some_and(|value| value == "true" || value == "1") => {
@@ -198,6 +200,8 @@ async fn handle_request(api: FakeApi, wire: Wire, request: Request<Body>) -> io:
 /// What a path names.
 #[derive(Debug)]
 struct Target {
+    /// `GROUP/VERSION` of a group of custom resources (its name has a dot and is not Kubernetes' own).
+    custom: Option<String>,
     resource: String,
     namespace: Option<String>,
     name: Option<String>,
@@ -208,6 +212,9 @@ impl Target {
     /// `/api/v1/…` or `/apis/GROUP/VERSION/…`, then `[namespaces/NS/]RESOURCE[/NAME[/SUBRESOURCE]]`.
     fn parse(path: &str) -> Self {
         let mut parts = path.trim_matches('/').split('/').map(str::to_owned);
+        let version = path.trim_matches('/').splitn(4, '/').skip(1).take(2).collect::<Vec<_>>().join("/");
+        let custom =
+            (path.starts_with("/apis/") && !version.contains(".k8s.io/") && version.contains('.')).then_some(version);
         let skip = if parts.next().as_deref() == Some("apis") { 2 } else { 1 };
         let mut parts = parts.skip(skip).collect::<VecDeque<_>>();
         let mut namespace = None;
@@ -216,11 +223,18 @@ impl Target {
             namespace = parts.pop_front();
         }
         Self {
+            custom,
             resource: parts.pop_front().unwrap_or_default(),
             namespace,
             name: parts.pop_front(),
             subresource: parts.pop_front(),
         }
+    }
+
+    fn is_served(&self, api: &FakeApi) -> bool {
+        let Some(version) = &self.custom else { return true };
+        let store = api.store();
+        store.custom.get(version).is_some_and(|served| self.resource.is_empty() || served.contains(&self.resource))
     }
 
     /// Faults for writes are meant for what the daemon decides, not for its election or its events.
@@ -254,6 +268,23 @@ fn write(api: &FakeApi, wire: &Wire, method: &Method, target: &Target, body: &By
         Err(Refused::Conflict) => status(409, "Conflict", "the object has been modified"),
         Err(Refused::AlreadyExists) => status(409, "AlreadyExists", "already exists"),
     }
+}
+
+/// What a version of a custom group serves.
+fn discovery(api: &FakeApi, target: &Target) -> Answer {
+    let version = target.custom.clone().unwrap_or_default();
+    let resources: Vec<Value> = api
+        .store()
+        .custom
+        .get(&version)
+        .into_iter()
+        .flatten()
+        .map(|name| json!({ "name": name, "singularName": "", "namespaced": true, "kind": name, "verbs": ["get", "list", "watch"] }))
+        .collect();
+    json_answer(
+        200,
+        &json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources }),
+    )
 }
 
 fn read(api: &FakeApi, target: &Target, query: &BTreeMap<String, String>) -> Answer {

@@ -13,7 +13,10 @@ mod store;
 pub use http::{Seen, Wire};
 use kube::Client;
 use serde_json::Value;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 use store::Store;
 
 /// The server: cheap to clone, clones share everything.
@@ -82,6 +85,18 @@ impl FakeApi {
     #[must_use]
     pub fn list(&self, resource: &str) -> Vec<Value> {
         self.store().list(resource, None, |_| true)
+    }
+
+    /// Installs custom resources (plurals) of `GROUP/VERSION` in place of those it had; none at all: the version is not served. Groups of
+    /// Kubernetes itself are always served.
+    pub fn serve_custom(&self, version: &str, resources: &[&str]) {
+        let resources: BTreeSet<String> = resources.iter().map(|name| (*name).to_owned()).collect();
+        let mut store = self.store();
+        if resources.is_empty() {
+            store.custom.remove(version);
+        } else {
+            store.custom.insert(version.to_owned(), resources);
+        }
     }
 
     /// Forgets the history: a watch that resumes from before now is answered 410 and has to list again.

@@ -2,7 +2,7 @@
 
 use super::Id;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Something that happened to an object.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub(super) struct Store {
     /// Versions up to here cannot be resumed from, except the present one.
     compacted: u64,
     pub(super) wake: tokio::sync::watch::Sender<u64>,
+    /// Custom resources by `GROUP/VERSION`; what is not in it is not served.
+    pub(super) custom: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A refused write: an HTTP status code and what it means.

@@ -1,0 +1,190 @@
+//! Watches of custom resources that a cluster may or may not serve, now or later.
+//!
+//! A kind that is not served is complete and empty: its consumer gets `Reset` without objects. It is looked for again every
+//! [`LOOK_AGAIN`], with one discovery request for all kinds together, so that CRDs installed later are picked up. A watch that meets 404 (its
+//! CRD was deleted) goes back to waiting; it is never retried in vain.
+
+use crate::{
+    client::{self, Client, bounded},
+    shutdown::Shutdown,
+    watch::{self as objects, Change, Ended, Guarded},
+};
+use kube::{Api, Resource, runtime::watcher};
+use serde::de::DeserializeOwned;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+/// How often kinds that are not served are looked for.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// No two looks are closer than this.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// API version and plural of a kind, for example `metallb.io/v1beta1` and `ipaddresspools`.
+type Kind = (String, String);
+
+/// Which kinds of some API versions the cluster serves. Clones share the knowledge.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// `None` until the first answer.
+    kinds: watch::Receiver<Option<Arc<BTreeSet<Kind>>>>,
+    look: Arc<Notify>,
+}
+
+impl Served {
+    /// Looks for what these API versions (for example `metallb.io/v1beta1`) serve: now, and whenever somebody asks for it again.
+    #[must_use]
+    pub fn start(client: Client, versions: &'static [&'static str], shutdown: Shutdown) -> Self {
+        let (sender, kinds) = watch::channel(None);
+        let look = Arc::new(Notify::new());
+        look.notify_one();
+        let asked = Arc::clone(&look);
+        let work = async move {
+            let mut told = false;
+            loop {
+                asked.notified().await;
+                match discover(&client, versions).await {
+                    Ok(found) => {
+                        told = false;
+                        let found = Arc::new(found);
+                        sender.send_if_modified(|before| {
+                            let changed = before.as_ref() != Some(&found);
+                            if changed {
+                                tell(before.as_deref(), &found);
+                            }
+                            *before = Some(found);
+                            changed
+                        });
+                    }
+                    Err(error) => {
+                        if !std::mem::replace(&mut told, true) {
+                            let error = client::describe(&error);
+                            tracing::warn!(error, "cannot ask which custom resources are served; retrying");
+                        }
+                        asked.notify_one();
+                    }
+                }
+                sleep(PAUSE).await;
+            }
+        };
+        tokio::spawn(async move {
+            tokio::select! {
+                () = work => {}
+                () = shutdown.wait() => {}
+            }
+        });
+        Self { kinds, look }
+    }
+
+    /// Whether the kind is served; `None` = not known yet.
+    #[must_use]
+    pub fn serves<K: Resource<DynamicType = ()>>(&self) -> Option<bool> {
+        self.knows(&kind::<K>())
+    }
+
+    /// Asks for another look, for who uses a kind without watching it.
+    pub fn look_again(&self) {
+        self.look.notify_one();
+    }
+
+    fn knows(&self, kind: &Kind) -> Option<bool> {
+        self.kinds.borrow().as_ref().map(|kinds| kinds.contains(kind))
+    }
+
+    /// Waits until it is known, and is so (`true`: served). `None` when nobody looks any more.
+    async fn wait_for(&mut self, kind: &Kind, known: impl Fn(bool) -> bool) -> Option<bool> {
+        loop {
+            self.kinds.mark_unchanged();
+            if let Some(serves) = self.knows(kind).filter(|serves| known(*serves)) {
+                return Some(serves);
+            }
+            if let Ok(changed) = timeout(LOOK_AGAIN, self.kinds.changed()).await {
+                changed.ok()?;
+            } else {
+                self.look.notify_one();
+            }
+        }
+    }
+}
+
+fn kind<K: Resource<DynamicType = ()>>() -> Kind {
+    (K::api_version(&()).into_owned(), K::plural(&()).into_owned())
+}
+
+async fn discover(client: &Client, versions: &[&str]) -> Result<BTreeSet<Kind>, client::CallError> {
+    let mut found = BTreeSet::new();
+    for version in versions {
+        match bounded(client.list_api_group_resources(version)).await {
+            Ok(list) => {
+                found.extend(list.resources.into_iter().map(|resource| ((*version).to_owned(), resource.name)));
+            }
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+fn tell(before: Option<&BTreeSet<Kind>>, now: &BTreeSet<Kind>) {
+    let names = |kinds: &BTreeSet<Kind>| kinds.iter().map(|(_, plural)| plural.as_str()).collect::<Vec<_>>().join(" ");
+    match before {
+        None if now.is_empty() => {
+            tracing::info!("no custom resources of metallb.io are served: the ConfigMap is all there is, until they are installed");
+        }
+        _ => tracing::info!(kinds = names(now), "custom resources that are served"),
+    }
+}
+
+/// Watches a custom resource as [`objects::spawn`] does, whenever it is served.
+pub fn spawn<K, T, M>(
+    mut served: Served,
+    api: Api<Guarded<K>>,
+    config: watcher::Config,
+    convert: impl Fn(K) -> Option<T> + Send + Sync + 'static,
+    wrap: impl Fn(Change<T>) -> M + Send + Sync + 'static,
+    tx: mpsc::Sender<M>,
+    shutdown: Shutdown,
+) -> JoinHandle<()>
+where
+    K: Resource<DynamicType = ()> + Clone + fmt::Debug + DeserializeOwned + Send + 'static,
+    T: Send + 'static,
+    M: Send + 'static,
+{
+    let kind = kind::<K>();
+    let work = async move {
+        let mut newest = 0;
+        while let Some(serves) = served.wait_for(&kind, |_| true).await {
+            if !serves {
+                let none = Change::Reset { objects: BTreeMap::new(), newest };
+                if tx.send(wrap(none)).await.is_err() || served.wait_for(&kind, |serves| serves).await.is_none() {
+                    return;
+                }
+            }
+            match objects::run(&api, config.clone(), &convert, &wrap, &tx, &mut newest).await {
+                Ended::Closed => return,
+                // What is known says that it is served: ask anew, and do not believe the old answer meanwhile.
+                Ended::NotServed => {
+                    served.look.notify_one();
+                    sleep(PAUSE * 3).await;
+                }
+            }
+        }
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            () = work => {}
+            () = shutdown.wait() => {}
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;
