@@ -1,6 +1,6 @@
 //! What the speaker is told on its command line.
 
-use crate::links::DEFAULT_EXCLUDED;
+use crate::links::exclude::DEFAULT_EXCLUDED;
 use clap::Args;
 use herald_core::time::{InvalidTiming, Timing};
 use herald_runtime::config::Common;
@@ -18,9 +18,12 @@ pub struct SpeakerConfig {
     /// Announce also from nodes with the label node.kubernetes.io/exclude-from-external-load-balancers (single-node clusters need it)
     #[arg(long)]
     pub ignore_exclude_lb: bool,
-    /// Name prefixes of links that are never used
+    /// Regular expressions for the names of links that are never used
     #[arg(long, value_delimiter = ',', default_values_t = DEFAULT_EXCLUDED.map(str::to_owned))]
     pub exclude_interfaces: Vec<String>,
+    /// ConfigMap whose key excludel2.yaml replaces --exclude-interfaces while it exists (MetalLB's format); followed without restart
+    #[arg(long, default_value = "metallb-excludel2")]
+    pub exclude_config: String,
     /// Time between two hellos, 10ms to 10s
     #[arg(long, default_value = "100ms", value_parser = duration)]
     pub hello_interval: Duration,

@@ -40,8 +40,17 @@ const DRAINS: usize = 8;
 /// The last hello is said this often, as nobody asks for it again.
 const LAST_WORDS: usize = 3;
 
-/// Told the key and the UID of a Service.
-pub type OnAnnouncing = Box<dyn Fn(&ServiceKey, &str) + Send>;
+/// What is worth an event on a Service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told<'a> {
+    /// This node begins to announce it.
+    Announcing,
+    /// Nobody announces these addresses of it: no node has an interface that its advertisements name.
+    LacksInterface(&'a [IpAddr]),
+}
+
+/// Told the key and the UID of a Service, and what happened.
+pub type OnService = Box<dyn Fn(&ServiceKey, &str, Told<'_>) + Send>;
 
 /// Everything a driver works with; the Kubernetes side is behind channels, so that it runs without a cluster too.
 pub struct Resources {
@@ -65,8 +74,8 @@ pub struct Resources {
     pub scrape: watch::Sender<Arc<Scrape>>,
     /// Whether this speaker takes part, for `/readyz`.
     pub membership: Condition,
-    /// Told when this node begins to announce a Service: its key and UID.
-    pub announcing: OnAnnouncing,
+    /// Told what happens to Services.
+    pub on_service: OnService,
 }
 
 /// Runs until shutdown; then says its last words.
@@ -251,15 +260,25 @@ impl Driver {
             }
             Effect::Announcing(service) => {
                 self.changes.announcing(true);
-                tracing::info!(%service, addresses = ?self.speaker.announcing().get(&service), "announcing");
-                let observed = self.resources.observed.borrow();
-                let uid = observed.as_ref().and_then(|snapshot| Some(&*snapshot.services.get(&service)?.uid));
-                (self.resources.announcing)(&service, uid.unwrap_or_default());
+                tracing::info!(%service, announced = ?self.speaker.announcing().get(&service), "announcing");
+                self.tell(&service, |_| Told::Announcing);
             }
             Effect::Withdrawn(service) => {
                 self.changes.announcing(false);
                 tracing::info!(%service, "not announcing any more");
             }
+            Effect::LacksInterface(service) => {
+                tracing::warn!(%service, "no node has an interface that the Service's advertisements name: nobody announces it");
+                self.tell(&service, Told::LacksInterface);
+            }
+        }
+    }
+
+    /// An event on a Service, as it is now; one that is gone meanwhile needs none.
+    fn tell<'a>(&'a self, key: &ServiceKey, told: impl FnOnce(&'a [IpAddr]) -> Told<'a>) {
+        let service = self.speaker.snapshot().and_then(|snapshot| snapshot.services.get(key));
+        if let Some(service) = service {
+            (self.resources.on_service)(key, &service.uid, told(&service.addresses));
         }
     }
 
@@ -350,6 +369,7 @@ fn tell(link: &herald_core::LinkName, change: &Change) {
         Change::Presumed(peer, false) => {
             tracing::warn!(%link, peer = node(peer), "peer is not presumed present any more")
         }
+        Change::Links(peer) => tracing::debug!(%link, peer = node(peer), "peer's links changed"),
         Change::Standing(standing) => tracing::info!(%link, ?standing, "own standing"),
     }
 }

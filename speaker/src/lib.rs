@@ -3,6 +3,7 @@
 //! `observe` turns objects into snapshots, [`links`] and [`net`] hold the network, [`driver`] owns the state and carries out what
 //! [`herald_core::speaker`] decides.
 
+mod apply;
 mod config;
 pub mod driver;
 pub mod links;
@@ -13,6 +14,7 @@ mod ports;
 
 pub use config::SpeakerConfig;
 
+use driver::Told;
 use herald_api::event::{self, Kind, ServiceEvent};
 use herald_core::{NodeName, ServiceKey, membership::Identity, time::InvalidTiming};
 use herald_runtime::{
@@ -24,10 +26,13 @@ use herald_runtime::{
     shutdown::Shutdown,
     standby::{self, Standby},
 };
-use links::watch::{LinkError, LinkWatch};
+use links::{
+    exclude::{Exclude, ExcludeError},
+    watch::{LinkError, LinkWatch},
+};
 use metrics::{Scrape, ScrapeCollector};
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 use tokio::sync::{mpsc, watch};
@@ -41,6 +46,9 @@ pub enum SpeakerError {
     /// `--hello-interval` or `--hold-intervals`.
     #[error(transparent)]
     Timing(#[from] InvalidTiming),
+    /// `--exclude-interfaces`.
+    #[error(transparent)]
+    Exclude(#[from] ExcludeError),
     /// Its HTTP endpoints failed.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -57,12 +65,17 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
     let timing = config.timing()?;
     let health = SocketAddr::from((Ipv4Addr::LOCALHOST, config.common.health_probe_port));
     let admin = Admin::bind(config.common.admin(health, &clients.main)).await?;
-    let link_watch = LinkWatch::start(config.exclude_interfaces.clone()).await?;
+    let (excluded, excluded_now) = watch::channel(Arc::new(Exclude::new(&config.exclude_interfaces)?));
+    let link_watch = LinkWatch::start(excluded_now).await?;
     let readiness = Readiness::new();
+    let (summary, summary_now) = watch::channel(None);
     let shown = observe::Shown {
         api: readiness.condition("api", Weight::Blocking),
         configuration: readiness.condition("configuration", Weight::Informative),
+        exclude_list: readiness.condition("exclude list", Weight::Informative),
         metrics: ClientMetrics::default(),
+        excluded,
+        summary,
     };
     let key = readiness.condition("hello key", Weight::Blocking);
     let membership = readiness.condition("membership", Weight::Blocking);
@@ -71,8 +84,8 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
     registry.add(shown.metrics.clone());
     let (scrape, scraped) = watch::channel(Arc::new(Scrape::default()));
     registry.add(Process::new("speaker"));
-    let observed = observe::start(&clients.main, &config, shown, &shutdown);
-    registry.add(ScrapeCollector { scrape: scraped, observed: observed.clone() });
+    let (observed, served) = observe::start(&clients.main, &config, shown, &shutdown);
+    registry.add(ScrapeCollector { scrape: scraped.clone(), observed: observed.clone() });
     let (debug_tx, debug) = mpsc::channel(4);
     let serve = tokio::spawn(admin.serve(Arc::new(registry), readiness, admin::ask(debug_tx), shutdown.clone()));
 
@@ -91,8 +104,19 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
         shutdown.clone(),
     );
     let pod = config.common.pod_name().unwrap_or_else(|| config.node_name.clone());
-    let (events, _writer) = EventWriter::start(clients.main, COMPONENT, &pod, shutdown.clone());
     let node = NodeName::new(config.node_name.as_str());
+    let says = apply::Says {
+        node: node.clone(),
+        namespace: namespace.clone(),
+        pod: pod.clone(),
+        scrape: scraped,
+        observed: observed.clone(),
+        standby: standby.clone(),
+        summary: summary_now,
+        served,
+    };
+    apply::start(&clients.main, says, shutdown.clone());
+    let (events, _writer) = EventWriter::start(clients.main, COMPONENT, &pod, shutdown.clone());
     let resources = driver::Resources {
         me: Identity { cluster, node: node.clone(), incarnation: driver::incarnation() },
         timing,
@@ -104,7 +128,7 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
         debug,
         scrape,
         membership,
-        announcing: Box::new(move |service, uid| events.publish(node_assigned(&node, service, uid))),
+        on_service: Box::new(move |service, uid, told| events.publish(notice(&node, service, uid, told))),
     };
     tracing::info!(node = config.node_name, namespace, "speaker started");
     driver::run(resources, shutdown).await;
@@ -117,8 +141,11 @@ async fn ended(serve: tokio::task::JoinHandle<Result<(), AdminError>>) -> Result
     serve.await.unwrap_or(Ok(())).map_err(SpeakerError::Admin)
 }
 
-fn node_assigned(node: &NodeName, service: &ServiceKey, uid: &str) -> Notice {
-    let ServiceEvent { reason, kind, message } = ServiceEvent::node_assigned(node);
+fn notice(node: &NodeName, service: &ServiceKey, uid: &str, told: Told<'_>) -> Notice {
+    let ServiceEvent { reason, kind, message } = match told {
+        Told::Announcing => ServiceEvent::node_assigned(node),
+        Told::LacksInterface(addresses) => lacks_interface(node, addresses),
+    };
     Notice {
         about: event::object_reference("Service", &service.namespace, &service.name, uid),
         kind: match kind {
@@ -127,6 +154,20 @@ fn node_assigned(node: &NodeName, service: &ServiceKey, uid: &str) -> Notice {
         },
         reason: reason.to_owned(),
         message,
+    }
+}
+
+/// MetalLB's reason, and its text at the start.
+fn lacks_interface(node: &NodeName, addresses: &[IpAddr]) -> ServiceEvent {
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    ServiceEvent {
+        reason: "announceFailed",
+        kind: Kind::Warning,
+        message: format!(
+            "the interfaces specified by LB IP \"{}\" doesn't exist in assigned node \"{node}\" with protocol \"layer2\", nor in another node: \
+             correct spec.interfaces of the L2Advertisement, or bring such an interface up",
+            addresses.join(", ")
+        ),
     }
 }
 

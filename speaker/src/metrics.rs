@@ -2,9 +2,10 @@
 
 use crate::net::{answer::AnswerTable, hello_io::HelloCounters, responder::ResponderCounters};
 use herald_core::{
-    LinkName, NodeName, ServiceKey, Set,
+    LinkName, NodeName,
     membership::{Change, Gone, Standing},
-    ownership::{Silent, Snapshot, silent},
+    ownership::{Snapshot, silent_services},
+    speaker::Announcing,
 };
 use herald_runtime::metrics::{
     Collect,
@@ -79,6 +80,7 @@ const fn label(change: &Change) -> &'static str {
         Change::Ready(_, false) => "not_ready",
         Change::Presumed(_, true) => "presumed",
         Change::Presumed(_, false) => "not_presumed",
+        Change::Links(_) => "links",
         Change::Standing(Standing::Listening) => "own_listening",
         Change::Standing(Standing::Late) => "own_late",
         Change::Standing(Standing::Unheard) => "own_unheard",
@@ -111,7 +113,7 @@ pub struct Scrape {
     /// This node.
     pub node: Option<NodeName>,
     /// What this node announces.
-    pub announcing: Arc<BTreeMap<ServiceKey, Set<IpAddr>>>,
+    pub announcing: Arc<Announcing>,
     /// Its links.
     pub links: Vec<LinkScrape>,
     /// What was said unasked.
@@ -155,16 +157,8 @@ fn services_silent(snapshot: &Snapshot, node: &NodeName, out: &mut Exposition) {
     if snapshot.speakers.iter().find(|(_, pod)| pod.ready).is_none_or(|(first, _)| first != node) {
         return;
     }
-    for (service, announceable) in &snapshot.services {
-        let reason = match silent(&snapshot.config, announceable) {
-            None => continue,
-            Some(Silent::NoAddress) => "no_address",
-            Some(Silent::NotInAnyPool(_)) => "not_in_any_pool",
-            Some(Silent::Bgp(_)) => "bgp",
-            Some(Silent::NotAdvertised(_)) => "not_advertised",
-            Some(Silent::NoEndpoints) => "no_endpoints",
-        };
-        family.sample(&[("service", service), ("reason", &reason)], 1);
+    for (service, why) in silent_services(snapshot) {
+        family.sample(&[("service", service), ("reason", &why.label())], 1);
     }
 }
 
@@ -180,8 +174,8 @@ impl Scrape {
             "Services being announced from this node. This is desired state, it does not guarantee that the routing protocols have converged.",
         );
         let Some(node) = &self.node else { return };
-        for (service, addresses) in self.announcing.iter() {
-            for ip in addresses.iter() {
+        for (service, announced) in self.announcing.iter() {
+            for ip in &announced.addresses {
                 family.sample(&[("service", service), ("protocol", &"layer2"), ("node", node), ("ip", ip)], 1);
             }
         }

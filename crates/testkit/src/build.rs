@@ -25,7 +25,7 @@ pub fn snapshot(nodes: &[&str]) -> Snapshot {
         l2_advertisements: [("lan".into(), L2Advertisement::default())].into(),
         ..Config::default()
     };
-    let mut snapshot = Snapshot { config, ..Snapshot::default() };
+    let mut snapshot = Snapshot { config: Arc::new(config), ..Snapshot::default() };
     for (number, name) in (101..).zip(nodes) {
         let node = Node {
             name: (*name).into(),

@@ -3,7 +3,7 @@
 //! Everything random comes from a seed, so every run can be had again.
 
 use herald_core::{
-    LinkName, NodeName,
+    LinkName, NodeName, ServiceKey,
     membership::Identity,
     ownership::Snapshot,
     speaker::{Effect, Input, Link, Speaker},
@@ -49,21 +49,31 @@ impl Random {
 struct Host {
     /// `None` while the power is off.
     speaker: Option<Speaker>,
-    links: Vec<Link>,
+    /// With the segment that each is on.
+    links: Vec<(usize, Link)>,
     /// While paused nothing of the process runs; frames wait in its socket.
     paused_until: Option<Moment>,
     inbox: Vec<Delivery>,
     answers: BTreeMap<LinkName, BTreeSet<IpAddr>>,
     /// How often each address was said unasked.
     gratuitous: BTreeMap<IpAddr, usize>,
+    /// Services that it said lack an interface, in order.
+    lacking: Vec<ServiceKey>,
     /// Whether its kernel answers asks for its own addresses.
     kernel: bool,
 }
 
+/// A frame on its way to a link.
 #[derive(Debug, Clone)]
 enum Delivery {
-    Hello { segment: usize, from_mac: Mac, hello: Hello },
-    Asked { segment: usize, address: IpAddr },
+    Hello { link: LinkName, from_mac: Mac, hello: Hello },
+    Asked { link: LinkName, address: IpAddr },
+}
+
+impl Host {
+    fn segment_of(&self, link: &LinkName) -> Option<usize> {
+        self.links.iter().find(|(_, own)| own.name == *link).map(|(segment, _)| *segment)
+    }
 }
 
 /// The simulated LAN. Links are named `eth0`, `eth1`, …; link `ethN` of every node is on segment N unless said otherwise.
@@ -106,9 +116,16 @@ impl Lan {
         }
     }
 
-    /// Adds a node with these links and switches it on.
+    /// Adds a node with these links and switches it on: `ethN` is on segment N.
     pub fn add(&mut self, node: &str, links: Vec<Link>) {
+        let segment = |link: &Link| link.name.as_str().strip_prefix("eth").and_then(|n| n.parse().ok()).unwrap_or(0);
+        self.add_on(node, links.into_iter().map(|link| (segment(&link), link)).collect());
+    }
+
+    /// Adds a node with links of any name, each with its segment, and switches it on.
+    pub fn add_on(&mut self, node: &str, links: Vec<(usize, Link)>) {
         let host = Host {
+            lacking: Vec::new(),
             speaker: None,
             links,
             paused_until: None,
@@ -132,7 +149,11 @@ impl Lan {
         let host = self.host(node);
         let me = Identity { cluster: CLUSTER, node: node.into(), incarnation: now.as_micros() };
         let mut speaker = Speaker::new(me, timing);
-        for input in [Input::Links(host.links.clone()), Input::Key(true), Input::Snapshot(snapshot)] {
+        for input in [
+            Input::Links(host.links.iter().map(|(_, link)| link.clone()).collect()),
+            Input::Key(true),
+            Input::Snapshot(snapshot),
+        ] {
             speaker.handle(input, now);
         }
         host.speaker = Some(speaker);
@@ -222,13 +243,28 @@ impl Lan {
     /// Who would answer a broadcast request for the address on that segment now, if the request reached everybody.
     #[must_use]
     pub fn answering(&self, segment: usize, address: IpAddr) -> BTreeSet<NodeName> {
-        let link = LinkName::new(format!("eth{segment}"));
-        let answers = |host: &Host| {
+        self.answering_links(segment, address).into_iter().map(|(node, _)| node).collect()
+    }
+
+    /// The same, with the links that they answer on.
+    #[must_use]
+    pub fn answering_links(&self, segment: usize, address: IpAddr) -> BTreeSet<(NodeName, LinkName)> {
+        let answers = |host: &Host, link: &LinkName| {
             host.paused_until.is_none()
-                && host.answers.get(&link).is_some_and(|addresses| addresses.contains(&address))
-                && host.speaker.as_ref().and_then(|s| s.good_until(&link)).is_some_and(|until| self.now <= until)
+                && host.answers.get(link).is_some_and(|addresses| addresses.contains(&address))
+                && host.speaker.as_ref().and_then(|s| s.good_until(link)).is_some_and(|until| self.now <= until)
         };
-        self.hosts.iter().filter(|(_, host)| answers(host)).map(|(node, _)| node.clone()).collect()
+        let of = |(node, host): (&NodeName, &Host)| -> Vec<(NodeName, LinkName)> {
+            let here = host.links.iter().filter(|(own, link)| *own == segment && answers(host, &link.name));
+            here.map(|(_, link)| (node.clone(), link.name.clone())).collect()
+        };
+        self.hosts.iter().flat_map(of).collect()
+    }
+
+    /// Which Services a node said to lack an interface, in order.
+    #[must_use]
+    pub fn lacking(&self, node: &str) -> Vec<ServiceKey> {
+        self.hosts.get(&NodeName::from(node)).map(|host| host.lacking.clone()).unwrap_or_default()
     }
 
     /// How many frames were sent so far, counted once per receiver.
@@ -303,19 +339,18 @@ impl Lan {
         let mut replies = Vec::new();
         for delivery in inbox {
             match delivery {
-                Delivery::Hello { segment, from_mac, hello } => {
-                    let link = LinkName::new(format!("eth{segment}"));
+                Delivery::Hello { link, from_mac, hello } => {
                     if let Some(speaker) = &mut host.speaker {
                         speaker.handle(Input::Hello { link, from: from_mac, hello: Box::new(hello) }, now);
                     }
                 }
                 // The kernel answers for the node's own addresses whatever the speaker does.
-                Delivery::Asked { segment, address } => replies.push((segment, address)),
+                Delivery::Asked { link, address } => replies.push((link, address)),
             }
         }
         let effects = host.speaker.as_mut().map(|speaker| speaker.poll(now)).unwrap_or_default();
-        for (segment, address) in replies {
-            self.answer_ask(node, segment, address);
+        for (link, address) in replies {
+            self.answer_ask(node, &link, address);
         }
         for effect in effects {
             self.carry_out(node, effect);
@@ -330,31 +365,27 @@ impl Lan {
             }
             Effect::Gratuitous { address, .. } => *host.gratuitous.entry(address).or_default() += 1,
             Effect::Hello { link, hello, .. } => {
-                let Some(from_mac) = host.links.iter().find(|l| l.name == link).map(|l| l.mac) else { return };
-                if let Some(segment) = segment_of(&link) {
-                    self.broadcast(node, segment, &Delivery::Hello { segment, from_mac, hello });
-                }
+                let Some(from_mac) = host.links.iter().find(|(_, l)| l.name == link).map(|(_, l)| l.mac) else {
+                    return;
+                };
+                self.broadcast(node, &link, |link| Delivery::Hello { link, from_mac, hello: hello.clone() });
             }
-            Effect::Ask { link, address } => {
-                if let Some(segment) = segment_of(&link) {
-                    self.broadcast(node, segment, &Delivery::Asked { segment, address });
-                }
-            }
+            Effect::Ask { link, address } => self.broadcast(node, &link, |link| Delivery::Asked { link, address }),
+            Effect::LacksInterface(service) => host.lacking.push(service),
             Effect::Membership { .. } | Effect::Announcing(_) | Effect::Withdrawn(_) => {}
         }
     }
 
-    fn broadcast(&mut self, from: &NodeName, segment: usize, delivery: &Delivery) {
-        let link = LinkName::new(format!("eth{segment}"));
-        let there = |host: &Host| host.links.iter().any(|l| l.name == link) && (host.speaker.is_some() || host.kernel);
-        let to: Vec<NodeName> = self
-            .hosts
-            .iter()
-            .filter(|(node, host)| *node != from && there(host))
-            .map(|(node, _)| node.clone())
-            .collect();
-        for node in to {
-            self.send(from, node, delivery.clone());
+    /// To every link on the segment but the one that it comes from: also to others of the same node.
+    fn broadcast(&mut self, from: &NodeName, on: &LinkName, delivery: impl Fn(LinkName) -> Delivery) {
+        let Some(segment) = self.hosts.get(from).and_then(|host| host.segment_of(on)) else { return };
+        let mut to: Vec<(NodeName, LinkName)> = Vec::new();
+        for (node, host) in self.hosts.iter().filter(|(_, host)| host.speaker.is_some() || host.kernel) {
+            let here = host.links.iter().filter(|(own, link)| *own == segment && (node != from || link.name != *on));
+            to.extend(here.map(|(_, link)| (node.clone(), link.name.clone())));
+        }
+        for (node, link) in to {
+            self.send(from, node, delivery(link));
         }
     }
 
@@ -371,25 +402,22 @@ impl Lan {
         self.in_flight.insert((self.now + delay, self.frames), (to, delivery));
     }
 
-    fn answer_ask(&mut self, node: &NodeName, segment: usize, address: IpAddr) {
+    fn answer_ask(&mut self, node: &NodeName, link: &LinkName, address: IpAddr) {
         let Some(host) = self.hosts.get(node) else { return };
-        let own = host.links.iter().any(|link| link.addresses.iter().any(|own| own.ip() == address));
-        if !host.kernel || !own {
-            return;
-        }
-        let link = LinkName::new(format!("eth{segment}"));
+        let own = host.links.iter().any(|(_, link)| link.addresses.iter().any(|own| own.ip() == address));
+        let Some(segment) = host.segment_of(link).filter(|_| host.kernel && own) else { return };
         let now = self.now;
         let askers: Vec<NodeName> = self.hosts.keys().filter(|other| *other != node).cloned().collect();
         for asker in askers {
             let lost =
                 self.cut.contains(&(node.clone(), asker.clone())) || self.random.below(1000) < self.loss_per_mille;
-            if let Some(speaker) = self.hosts.get_mut(&asker).filter(|_| !lost).and_then(|host| host.speaker.as_mut()) {
-                speaker.handle(Input::Answered { link: link.clone(), address }, now);
+            let Some(host) = self.hosts.get_mut(&asker).filter(|_| !lost) else { continue };
+            let here = host.links.iter().filter(|(own, _)| *own == segment).map(|(_, link)| link.name.clone());
+            for link in here.collect::<Vec<_>>() {
+                if let Some(speaker) = &mut host.speaker {
+                    speaker.handle(Input::Answered { link, address }, now);
+                }
             }
         }
     }
-}
-
-fn segment_of(link: &LinkName) -> Option<usize> {
-    link.as_str().strip_prefix("eth")?.parse().ok()
 }

@@ -1,12 +1,19 @@
 //! DESIGN section 3, invariants 3 to 5, on a simulated LAN with loss, delay, partition, pause and restart.
 #![expect(clippy::unwrap_used, reason = "helpers of tests; clippy exempts only the test functions themselves")]
 
-use herald_core::{NodeName, ownership::Snapshot, speaker::Input, time::Timing};
+use herald_core::{
+    LinkName, NodeName,
+    config::L2Advertisement,
+    ownership::Snapshot,
+    speaker::{Input, Link},
+    time::Timing,
+};
 use herald_testkit::{
     build,
     lan::{Lan, Random},
 };
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use herald_wire::Mac;
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 const NODES: [&str; 4] = ["m-k8s", "w1-k8s", "w2-k8s", "w3-k8s"];
 const SETTLE: Duration = Duration::from_secs(3);
@@ -271,6 +278,113 @@ fn a_second_link_is_decided_on_its_own_and_one_segment_twice_is_one_link() {
         let second = lan.answering(1, address);
         assert_eq!(second.len(), 1);
         assert!(!second.contains(&"w3-k8s".into()));
+    }
+}
+
+/// A snapshot with one Service on the first address, announced on these interfaces only.
+fn limited(interfaces: &[&str]) -> Snapshot {
+    let mut snapshot = build::snapshot(&NODES);
+    build::announce(&mut snapshot, "s", &[&vips()[0].to_string()]);
+    let l2 = L2Advertisement {
+        interfaces: interfaces.iter().map(|name| LinkName::from(*name)).collect(),
+        ..L2Advertisement::default()
+    };
+    Arc::make_mut(&mut snapshot.config).l2_advertisements = [("l2".into(), l2)].into();
+    snapshot
+}
+
+/// A link of this name on segment 0.
+fn called(name: &str, number: u8) -> (usize, Link) {
+    (0, Link { name: name.into(), ..build::link(0, number) })
+}
+
+#[test]
+fn a_node_whose_interface_is_called_otherwise_is_no_candidate_for_anybody() {
+    // Whoever comes first by rank does not win where its interface is not meant, and everybody knows.
+    let names = ["eth1", "ens5", "ens5", "eth1"];
+    for interfaces in [&["eth1"][..], &["ens5"], &["eth1", "ens5"]] {
+        let mut lan = Lan::new(Timing::default(), limited(interfaces), 21);
+        for ((number, node), name) in (101..).zip(NODES).zip(names) {
+            lan.add_on(node, vec![called(name, number)]);
+        }
+        lan.run(SETTLE, |_| {});
+        let mut left: BTreeSet<&str> = NODES.into();
+        // One after the other dies: the next one that may takes over, and in the end nobody.
+        for turn in 0..names.iter().filter(|name| interfaces.contains(name)).count() {
+            let owner = owner(&lan, vips()[0]);
+            let index = NODES.iter().position(|node| *node == owner.as_str()).unwrap();
+            assert!(interfaces.contains(&names[index]), "turn {turn}: {owner} has {}", names[index]);
+            left.remove(owner.as_str());
+            lan.power_off(owner.as_str());
+            lan.run(SETTLE, |_| {});
+        }
+        assert!(lan.answering(0, vips()[0]).is_empty());
+        assert!(NODES.iter().all(|node| left.contains(node) || lan.speaker(node).is_none()));
+    }
+}
+
+#[test]
+fn an_interface_that_nobody_has_is_said_once_by_the_node_that_would_announce() {
+    let mut lan = Lan::new(Timing::default(), limited(&["eth9"]), 22);
+    for (number, node) in (101..).zip(NODES) {
+        lan.add_on(node, vec![called("eth1", number)]);
+    }
+    lan.run(SETTLE, |lan| assert!(lan.answering(0, vips()[0]).is_empty()));
+    let said: Vec<&str> = NODES.into_iter().flat_map(|node| vec![node; lan.lacking(node).len()]).collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+
+    // The advertisement is corrected, and the interface is taken away again: that is news.
+    lan.set_snapshot(limited(&["eth1"]));
+    lan.run(SETTLE, |_| {});
+    assert_eq!(owner(&lan, vips()[0]).as_str(), said[0], "who complained is who announces");
+    lan.set_snapshot(limited(&["eth9"]));
+    lan.run(SETTLE, |_| {});
+    assert_eq!(NODES.into_iter().map(|node| lan.lacking(node).len()).sum::<usize>(), 2);
+}
+
+#[test]
+fn an_interface_on_another_lan_is_no_lack() {
+    // Only w3 has eth9, on a LAN of its own: it announces there, and nobody complains.
+    let mut lan = Lan::new(Timing::default(), limited(&["eth9"]), 23);
+    for (number, node) in (101..).zip(NODES) {
+        let other = (9, Link { name: "eth9".into(), ..build::link(9, number) });
+        let more = (node == "w3-k8s").then_some(other);
+        lan.add_on(node, [called("eth1", number)].into_iter().chain(more).collect());
+    }
+    lan.run(SETTLE, |_| {});
+    assert_eq!(lan.answering(9, vips()[0]), ["w3-k8s".into()].into());
+    assert!(NODES.into_iter().all(|node| lan.lacking(node).is_empty()));
+    let announcing = lan.speaker("w3-k8s").unwrap().announcing();
+    assert_eq!(
+        announcing.values().next().unwrap().links,
+        ["eth9".into()].into(),
+        "of record, as no allowed link holds it"
+    );
+}
+
+#[test]
+fn two_links_of_a_node_on_one_segment_are_one_candidate_and_answer_on_the_allowed_one() {
+    for interfaces in [&["eth0"][..], &["eth1"], &["eth0", "eth1"], &[]] {
+        let mut lan = Lan::new(Timing::default(), limited(interfaces), 24);
+        for (number, node) in (101..).zip(NODES) {
+            let both = [called("eth0", number), (0, Link { name: "eth1".into(), ..build::link(0, number + 100) })];
+            let both = both.map(|(segment, link)| {
+                let mac = Mac([2, 0, 0, 0, if link.name.as_str() == "eth1" { 1 } else { 0 }, number]);
+                (segment, Link { mac, ..link })
+            });
+            let single = [called("ens5", number)];
+            lan.add_on(node, if node == "m-k8s" { single.to_vec() } else { both.to_vec() });
+        }
+        lan.run(SETTLE, |_| {});
+        for _ in 0..3 {
+            let answering = lan.answering_links(0, vips()[0]);
+            assert_eq!(answering.len(), 1, "{interfaces:?}: {answering:?}");
+            let (node, link) = answering.into_iter().next().unwrap();
+            let first = if node.as_str() == "m-k8s" { "ens5" } else { "eth0" };
+            assert_eq!(link.as_str(), interfaces.first().copied().unwrap_or(first));
+            lan.power_off(node.as_str());
+            lan.run(SETTLE, |_| {});
+        }
     }
 }
 

@@ -76,6 +76,8 @@ pub struct Flags {
 pub struct LinkInfo {
     /// The link's current MAC address.
     pub mac: Mac,
+    /// Its name on its node; `None` when it is not said (an older speaker, a frame without room, or a name that is none).
+    pub name: Option<IfName>,
     /// Addresses on it, IPv4 and IPv6 (link-local included), in kernel order.
     pub addresses: Vec<IpAddr>,
 }
@@ -198,10 +200,12 @@ impl From<Malformed> for HelloError {
     }
 }
 
+mod ifname;
 mod open;
 mod seal;
 mod tlv;
 
+pub use ifname::IfName;
 pub use open::open;
 pub use seal::seal;
 

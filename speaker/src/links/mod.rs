@@ -1,7 +1,8 @@
 //! The network links of this node: which there are, which can be used, and what addresses they have. From netlink events, never from polling.
 //!
-//! [`table`] is the pure part (messages in, links out), [`watch`](mod@watch) keeps it up to date.
+//! [`table`] is the pure part (messages in, links out), [`watch`](mod@watch) keeps it up to date, [`exclude`] names those that are not used.
 
+pub mod exclude;
 pub mod table;
 pub mod watch;
 
@@ -12,24 +13,6 @@ use std::collections::BTreeMap;
 
 /// All links of this node by name, usable or not.
 pub type Links = BTreeMap<LinkName, Link>;
-
-/// Name prefixes of links that carry pods, not the LAN: MetalLB's default list. By name and never by kind, because a bridge or veth may well
-/// be the node's only way out. Its `lo` is missing: loopback is known by its flag, and as a prefix it would hit others.
-pub const DEFAULT_EXCLUDED: [&str; 13] = [
-    "docker",
-    "cbr",
-    "dummy",
-    "virbr",
-    "lxcbr",
-    "veth",
-    "cali",
-    "tunl",
-    "flannel",
-    "kube-ipvs",
-    "cni",
-    "nodelocaldns",
-    "lxc",
-];
 
 /// A link of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,8 +36,8 @@ pub enum Unusable {
     /// The loopback link.
     #[error("it is the loopback link")]
     Loopback,
-    /// Its name starts with a prefix of the exclude list.
-    #[error("its name starts with {0:?}, which is on the exclude list")]
+    /// An expression of the exclude list matches its name.
+    #[error("its name matches {0:?}, which is on the exclude list")]
     ExcludedByName(String),
     /// Not Ethernet: nothing to answer ARP with (a tunnel, InfiniBand).
     #[error("it is not an Ethernet link")]

@@ -1,6 +1,6 @@
 //! Netlink messages become links. Pure.
 
-use super::{Link, Links, Unusable};
+use super::{Link, Links, Unusable, exclude::Exclude};
 use herald_core::LinkName;
 use herald_wire::Mac;
 use ipnetwork::IpNetwork;
@@ -70,9 +70,9 @@ impl Table {
         }
     }
 
-    /// The links as they are now, judged with this list of excluded name prefixes.
+    /// The links as they are now, judged with this exclude list.
     #[must_use]
-    pub fn links(&self, excluded: &[String]) -> Links {
+    pub fn links(&self, excluded: &Exclude) -> Links {
         let link = |(index, raw): (&u32, &Raw)| {
             let name = LinkName::new(raw.name.clone());
             let addresses = self.addresses.get(index).into_iter().flatten();
@@ -90,12 +90,12 @@ impl Table {
 }
 
 /// Lasting reasons first: "down" is only worth saying of a link that would otherwise be used.
-fn usable(raw: &Raw, excluded: &[String]) -> Result<(), Unusable> {
+fn usable(raw: &Raw, excluded: &Exclude) -> Result<(), Unusable> {
     if raw.flags.contains(LinkFlags::Loopback) {
         return Err(Unusable::Loopback);
     }
-    if let Some(prefix) = excluded.iter().find(|prefix| raw.name.starts_with(*prefix)) {
-        return Err(Unusable::ExcludedByName(prefix.clone()));
+    if let Some(pattern) = excluded.matching(&raw.name) {
+        return Err(Unusable::ExcludedByName(pattern.to_owned()));
     }
     if raw.mac.is_none() {
         return Err(Unusable::NotEthernet);

@@ -1,6 +1,6 @@
 //! Keeps the links of this node up to date from netlink.
 
-use super::{Links, table::Table};
+use super::{Links, exclude::Exclude, table::Table};
 use futures::{StreamExt, TryStreamExt, channel::mpsc::UnboundedReceiver};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -36,14 +36,15 @@ pub struct LinkWatch {
 }
 
 impl LinkWatch {
-    /// Starts watching in the network namespace of the calling thread; returns when the links are known. `excluded` are name prefixes of
-    /// links that must not be used ([`super::DEFAULT_EXCLUDED`]).
+    /// Starts watching in the network namespace of the calling thread; returns when the links are known. `excluded` names links
+    /// that must not be used ([`super::exclude::DEFAULT_EXCLUDED`]), and may change.
     ///
     /// # Errors
     /// Netlink does not answer.
-    pub async fn start(excluded: Vec<String>) -> Result<Self, LinkError> {
+    pub async fn start(mut excluded: watch::Receiver<Arc<Exclude>>) -> Result<Self, LinkError> {
         let session = Session::open().await?;
-        let (sender, links) = watch::channel(Arc::new(session.table.links(&excluded)));
+        let links = session.table.links(&excluded.borrow_and_update());
+        let (sender, links) = watch::channel(Arc::new(links));
         let mut task = JoinSet::new();
         task.spawn(run(session, excluded, sender));
         Ok(Self { links, _task: task })
@@ -136,16 +137,21 @@ async fn dump(handle: &Handle) -> Result<Table, LinkError> {
     Ok(table)
 }
 
-async fn run(mut session: Session, excluded: Vec<String>, sender: watch::Sender<Arc<Links>>) {
+async fn run(mut session: Session, mut excluded: watch::Receiver<Arc<Exclude>>, sender: watch::Sender<Arc<Links>>) {
     loop {
-        let result = match timeout(DUMP_EVERY, session.next_batch()).await {
-            Ok(Batch::Applied) => Ok(()),
-            Ok(Batch::Overrun) => {
+        let batch = tokio::select! {
+            batch = timeout(DUMP_EVERY, session.next_batch()) => Some(batch),
+            // What a batch that was begun had to say is read again.
+            Ok(()) = excluded.changed() => None,
+        };
+        let result = match batch {
+            Some(Ok(Batch::Applied)) => Ok(()),
+            Some(Ok(Batch::Overrun)) => {
                 warn!("netlink events were lost; all links are read anew");
                 session.refresh().await
             }
-            Err(_) => session.refresh().await,
-            Ok(Batch::Closed) => reopen(&mut session).await,
+            Some(Ok(Batch::Closed)) => reopen(&mut session).await,
+            Some(Err(_)) | None => session.refresh().await,
         };
         if let Err(error) = result {
             warn!(%error, "links cannot be read; trying again");
@@ -154,7 +160,7 @@ async fn run(mut session: Session, excluded: Vec<String>, sender: watch::Sender<
                 warn!(%error, "links cannot be read");
             }
         }
-        let links = session.table.links(&excluded);
+        let links = session.table.links(&excluded.borrow_and_update());
         sender.send_if_modified(|old| {
             let changed = **old != links;
             if changed {

@@ -1,30 +1,41 @@
 //! From Kubernetes objects to the [`Snapshot`] that the driver decides on: the objects end here.
 
 mod cluster;
+mod settings;
 mod world;
 
 pub(crate) use cluster::{cluster_id, keys};
+pub(crate) use kube::Client;
 
-use crate::config::SpeakerConfig;
-use herald_api::{config_map, endpoints, node, pod, service};
-use herald_core::{ownership::Snapshot, service::Service};
+use crate::{
+    config::SpeakerConfig,
+    links::exclude::{Exclude, ExcludeError},
+};
+use herald_api::{
+    crd::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement, Unread},
+    endpoints, node, pod, service,
+    sources::{Kind, PasswordSource, Source},
+};
+use herald_core::{NodeName, ownership::Snapshot, service::Service};
 use herald_runtime::{
     metrics::ClientMetrics,
     readiness::Condition,
+    served::{self, Served},
     shutdown::Shutdown,
     watch::{self as objects, Change, Guarded},
 };
 use k8s_openapi::api::{
-    core::v1::{self as core, ConfigMap, Node, Pod},
+    core::v1::{self as core, ConfigMap, Node, Pod, Secret},
     discovery::v1::EndpointSlice,
 };
-use kube::{Api, Client, api::ObjectMeta};
-use std::{sync::Arc, time::Duration};
+use kube::{Api, Resource, api::ObjectMeta};
+use serde::de::DeserializeOwned;
+use std::{fmt, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
-use world::{ServiceObject, World};
+use world::{Me, ServiceObject, World};
 
 /// Speaker pods carry both labels (the chart's), MetalLB's tooling looks for the second.
 const SPEAKERS: &str = "app.kubernetes.io/name=herald,component=speaker";
@@ -43,7 +54,9 @@ pub(crate) enum Input {
     Slices(Change<endpoints::Slice>),
     Nodes(Change<herald_core::node::Node>),
     Speakers(Change<herald_core::node::SpeakerPod>),
-    Config(Change<Result<config_map::ConfigFile, config_map::ConfigErrors>>),
+    Settings(Kind, Change<Source>),
+    Secrets(Change<PasswordSource>),
+    Excluded(Change<Result<Exclude, ExcludeError>>),
 }
 
 /// What the outside sees of the observing.
@@ -51,7 +64,17 @@ pub(crate) struct Shown {
     pub(crate) metrics: ClientMetrics,
     pub(crate) api: Condition,
     pub(crate) configuration: Condition,
+    pub(crate) exclude_list: Condition,
+    /// Which links are not used.
+    pub(crate) excluded: watch::Sender<Arc<Exclude>>,
+    /// What is wrong with the configuration for this node, in MetalLB's words; empty when nothing is, `None` until it is known.
+    pub(crate) summary: watch::Sender<Option<Arc<str>>>,
 }
+
+/// The API versions of the custom resources.
+const VERSIONS: &[&str] = &["metallb.io/v1beta1", "metallb.io/v1beta2"];
+/// The key of the exclude list in its ConfigMap: the name of MetalLB's file.
+const EXCLUDE_KEY: &str = "excludel2.yaml";
 
 /// Watches everything that announcing depends on until shutdown. `None` until every watch has delivered its first full list.
 pub(crate) fn start(
@@ -59,22 +82,45 @@ pub(crate) fn start(
     config: &SpeakerConfig,
     shown: Shown,
     shutdown: &Shutdown,
-) -> watch::Receiver<Option<Arc<Snapshot>>> {
+) -> (watch::Receiver<Option<Arc<Snapshot>>>, Served) {
     let (tx, rx) = mpsc::channel(QUEUE);
-    watch_all(client, config, &tx, shutdown);
+    let served = watch_all(client, config, &tx, shutdown);
+    let secrets = secrets(client, config, &tx, shutdown);
     let (snapshots, receiver) = watch::channel(None);
-    let world = World::new(config.ignore_exclude_lb);
+    let world = World::new(Me {
+        node: NodeName::new(config.node_name.as_str()),
+        namespace: config.common.namespace(),
+        excluded: Arc::clone(&shown.excluded.borrow()),
+        ignore_exclude_label: config.ignore_exclude_lb,
+    });
     let shutdown = shutdown.clone();
     tokio::spawn(async move {
         tokio::select! {
-            () = run(world, rx, snapshots, shown) => {}
+            () = run(world, rx, snapshots, shown, secrets) => {}
             () = shutdown.wait() => {}
         }
     });
-    receiver
+    (receiver, served)
 }
 
-fn watch_all(client: &Client, config: &SpeakerConfig, tx: &mpsc::Sender<Input>, shutdown: &Shutdown) {
+/// The watch of Secrets, to be started when there is a BGPPeer: its password may be in one.
+fn secrets(
+    client: &Client,
+    config: &SpeakerConfig,
+    tx: &mpsc::Sender<Input>,
+    shutdown: &Shutdown,
+) -> impl FnOnce() + Send + 'static {
+    let api = Api::<Guarded<Secret>>::namespaced(client.clone(), &config.common.namespace());
+    let (tx, shutdown) = (tx.downgrade(), shutdown.clone());
+    move || {
+        if let Some(tx) = tx.upgrade() {
+            let convert = |object: Secret| Some(PasswordSource::from(&object));
+            objects::spawn(api, objects::config(), convert, Input::Secrets, tx, shutdown);
+        }
+    }
+}
+
+fn watch_all(client: &Client, config: &SpeakerConfig, tx: &mpsc::Sender<Input>, shutdown: &Shutdown) -> Served {
     let namespace = config.common.namespace();
     let class = config.common.lb_class.clone();
     objects::spawn(
@@ -109,14 +155,62 @@ fn watch_all(client: &Client, config: &SpeakerConfig, tx: &mpsc::Sender<Input>, 
         tx.clone(),
         shutdown.clone(),
     );
+    let custom = Custom { served: Served::start(client.clone(), VERSIONS, shutdown.clone()), client, tx, shutdown };
+    let name = |name: &str| objects::config().fields(&format!("metadata.name={name}"));
     objects::spawn(
         Api::<Guarded<ConfigMap>>::namespaced(client.clone(), &namespace),
-        objects::config().fields(&format!("metadata.name={}", config.common.config)),
-        |object| Some(config_map::from_object(&object)),
-        Input::Config,
+        name(&config.common.config),
+        |object: ConfigMap| Some(Source::from(&object)),
+        |change| Input::Settings(Kind::ConfigMap, change),
         tx.clone(),
         shutdown.clone(),
     );
+    objects::spawn(
+        Api::<Guarded<ConfigMap>>::namespaced(client.clone(), &namespace),
+        name(&config.exclude_config),
+        |object: ConfigMap| {
+            let text = object.data.unwrap_or_default().remove(EXCLUDE_KEY);
+            let missing = || ExcludeError::File(format!("there is no data key {EXCLUDE_KEY:?}"));
+            Some(text.ok_or_else(missing).and_then(|text| Exclude::from_yaml(&text)))
+        },
+        Input::Excluded,
+        tx.clone(),
+        shutdown.clone(),
+    );
+    custom.watch::<IPAddressPool>(&namespace, Kind::IpAddressPool);
+    custom.watch::<L2Advertisement>(&namespace, Kind::L2Advertisement);
+    custom.watch::<BGPAdvertisement>(&namespace, Kind::BgpAdvertisement);
+    custom.watch::<BGPPeer>(&namespace, Kind::BgpPeer);
+    custom.watch::<BFDProfile>(&namespace, Kind::BfdProfile);
+    custom.watch::<Community>(&namespace, Kind::Community);
+    custom.served
+}
+
+/// What the watches of custom resources have in common.
+struct Custom<'a> {
+    served: Served,
+    client: &'a Client,
+    tx: &'a mpsc::Sender<Input>,
+    shutdown: &'a Shutdown,
+}
+
+impl Custom<'_> {
+    fn watch<K>(&self, namespace: &str, kind: Kind)
+    where
+        K: Clone + fmt::Debug + DeserializeOwned + Send + 'static,
+        Unread<K>: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+        Source: From<Unread<K>>,
+    {
+        served::spawn(
+            self.served.clone(),
+            Api::<Guarded<Unread<K>>>::namespaced(self.client.clone(), namespace),
+            objects::config(),
+            |object: Unread<K>| Some(Source::from(object)),
+            move |change| Input::Settings(kind, change),
+            self.tx.clone(),
+            self.shutdown.clone(),
+        );
+    }
 }
 
 /// A Service that wants to be announced.
@@ -137,7 +231,9 @@ async fn run(
     mut changes: mpsc::Receiver<Input>,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     shown: Shown,
+    secrets: impl FnOnce(),
 ) {
+    let mut secrets = Some(secrets);
     let mut not_before = Instant::now();
     let mut pending = false;
     loop {
@@ -151,6 +247,11 @@ async fn run(
                     pending |= world.apply(change);
                 }
                 world.show(&shown);
+                if world.has_peers()
+                    && let Some(start) = secrets.take()
+                {
+                    start();
+                }
             }
             () = sleep_until(not_before), if pending => {}
         }

@@ -1,13 +1,10 @@
 //! What the watches have told so far.
 
-use super::{Input, Shown};
-use herald_api::{
-    config_map::{ConfigErrors, ConfigFile},
-    endpoints::{Slice, serving},
-};
+use super::{Input, Shown, settings::Settings};
+use crate::links::exclude::{Exclude, ExcludeError};
+use herald_api::endpoints::{Slice, serving};
 use herald_core::{
     NodeName, ServiceKey,
-    config::Config,
     labels::Labels,
     node::{Node, SpeakerPod},
     ownership::{Announceable, Snapshot},
@@ -86,28 +83,38 @@ pub(crate) struct World {
     slices: Kind<Slice>,
     nodes: Kind<Node>,
     speakers: Kind<SpeakerPod>,
-    config: Kind<Result<ConfigFile, ConfigErrors>>,
+    settings: Settings,
+    excluded: Kind<Result<Exclude, ExcludeError>>,
     /// Slices of a Service, so that one change costs only its own Service.
     slices_of: BTreeMap<ServiceKey, Vec<ObjectKey>>,
     serving: BTreeMap<ServiceKey, Arc<Serving>>,
-    /// The last configuration that was valid.
-    good: Option<Config>,
-    ignore_exclude_label: bool,
+    me: Me,
     published: Option<Stamp>,
 }
 
+/// What does not change.
+#[derive(Debug, Clone)]
+pub(crate) struct Me {
+    pub(crate) node: NodeName,
+    /// Of the configuration.
+    pub(crate) namespace: String,
+    /// Links that are never used, unless the ConfigMap says otherwise.
+    pub(crate) excluded: Arc<Exclude>,
+    pub(crate) ignore_exclude_label: bool,
+}
+
 impl World {
-    pub(crate) fn new(ignore_exclude_label: bool) -> Self {
+    pub(crate) fn new(me: Me) -> Self {
         Self {
             services: Kind::new(),
             slices: Kind::new(),
             nodes: Kind::new(),
             speakers: Kind::new(),
-            config: Kind::new(),
+            settings: Settings::new(),
+            excluded: Kind::new(),
             slices_of: BTreeMap::new(),
             serving: BTreeMap::new(),
-            good: None,
-            ignore_exclude_label,
+            me,
             published: None,
         }
     }
@@ -119,13 +126,11 @@ impl World {
             Input::Services(change) => !self.services.apply(change).is_empty(),
             Input::Nodes(change) => !self.nodes.apply(change).is_empty(),
             Input::Speakers(change) => !self.speakers.apply(change).is_empty(),
-            Input::Config(change) => {
-                let changed = !self.config.apply(change).is_empty();
-                // A configuration that is wrong, or gone, leaves the last good one in force.
-                if let Some(Ok(file)) = self.config.objects.values().next() {
-                    self.good = Some(file.config.clone());
-                }
-                changed
+            Input::Settings(kind, change) => self.settings.apply(kind, change),
+            Input::Secrets(change) => self.settings.apply_secrets(change),
+            Input::Excluded(change) => {
+                self.excluded.apply(change);
+                false
             }
             Input::Slices(change) => self.apply_slices(change),
         };
@@ -179,12 +184,18 @@ impl World {
         true
     }
 
+    /// Whether there ever was a BGPPeer.
+    pub(crate) fn has_peers(&self) -> bool {
+        self.settings.has_peers()
+    }
+
     fn is_complete(&self) -> bool {
         self.services.complete
             && self.slices.complete
             && self.nodes.complete
             && self.speakers.complete
-            && self.config.complete
+            && self.settings.is_complete()
+            && self.excluded.complete
     }
 
     fn connected(&self) -> bool {
@@ -192,11 +203,12 @@ impl World {
             && self.slices.connected
             && self.nodes.connected
             && self.speakers.connected
-            && self.config.connected
+            && self.settings.connected()
+            && self.excluded.connected
     }
 
     fn newest(&self) -> u64 {
-        let others = [self.slices.newest, self.nodes.newest, self.speakers.newest, self.config.newest];
+        let others = [self.slices.newest, self.nodes.newest, self.speakers.newest, self.settings.newest()];
         others.into_iter().fold(self.services.newest, u64::max)
     }
 
@@ -219,11 +231,11 @@ impl World {
             (key, announceable)
         });
         Some(Snapshot {
-            config: self.good.clone().unwrap_or_default(),
+            config: Arc::clone(self.settings.config()),
             services: services.collect(),
             nodes: self.nodes.objects.values().map(|node| (node.name.clone(), node.clone())).collect(),
             speakers: self.speakers_by_node(),
-            ignore_exclude_label: self.ignore_exclude_label,
+            ignore_exclude_label: self.me.ignore_exclude_label,
             stamp,
         })
     }
@@ -245,18 +257,54 @@ impl World {
             (true, true) => shown.api.ready(),
             (true, false) => shown.api.ready_with("the API server is away: announcing what was known"),
         }
-        let (stale, detail) = match self.config.objects.values().next() {
-            Some(Ok(_)) => (false, None),
-            Some(Err(errors)) => (true, Some(format!("the ConfigMap is invalid, the last good one stays: {errors}"))),
-            None if self.good.is_some() => (true, Some("the ConfigMap is gone, the last one stays".to_owned())),
-            None => (false, Some("there is no ConfigMap with address pools yet".to_owned())),
-        };
-        shown.metrics.config_loaded.set(i64::from(self.good.is_some()));
-        shown.metrics.config_stale.set(i64::from(stale));
-        match detail {
-            None => shown.configuration.ready(),
-            Some(detail) => shown.configuration.not_ready(detail),
+        self.show_settings(shown);
+        self.show_excluded(shown);
+    }
+
+    fn show_settings(&self, shown: &Shown) {
+        if !self.is_complete() {
+            return;
         }
+        let none = Labels::default();
+        let labels =
+            self.nodes.objects.values().find(|node| node.name == self.me.node).map_or(&none, |own| &own.labels);
+        let problem = self.settings.first_problem(labels);
+        shown.metrics.config_loaded.set(i64::from(!self.settings.is_empty()));
+        shown.metrics.config_stale.set(i64::from(problem.is_some()));
+        match problem {
+            Some((first, count)) => shown.configuration.not_ready(format!("{count} configuration problems: {first}")),
+            None if self.settings.is_empty() => {
+                shown.configuration.not_ready("there are neither address pools nor a ConfigMap with them yet");
+            }
+            None => shown.configuration.ready(),
+        }
+        let summary: Arc<str> = self.settings.error_summary(labels, &self.me.namespace).into();
+        shown.summary.send_if_modified(|before| {
+            let changed = before.as_ref() != Some(&summary);
+            *before = Some(summary);
+            changed
+        });
+    }
+
+    /// Which links are not used: the ConfigMap's list while there is one; a wrong one changes nothing.
+    fn show_excluded(&self, shown: &Shown) {
+        let excluded = match self.excluded.objects.values().next() {
+            Some(Ok(excluded)) => Arc::new(excluded.clone()),
+            Some(Err(error)) => {
+                return shown.exclude_list.not_ready(format!("the last good list stays in force: {error}"));
+            }
+            None if self.excluded.complete => Arc::clone(&self.me.excluded),
+            None => return,
+        };
+        shown.exclude_list.ready();
+        shown.excluded.send_if_modified(|before| {
+            let changed = **before != *excluded;
+            if changed {
+                tracing::info!(?excluded, "the exclude list of links changed");
+                *before = excluded;
+            }
+            changed
+        });
     }
 }
 

@@ -4,7 +4,7 @@
 use herald_core::LinkName;
 use herald_netns::{Background, Host, Net, PATIENCE, eventually};
 use herald_speaker::{
-    links::watch::LinkWatch,
+    links::{exclude::Exclude, watch::LinkWatch},
     net::{
         hello_io::{Carrier, Heard, HelloCounters, HelloPort, Keys},
         hello_udp::{HelloUdp, UdpError},
@@ -39,7 +39,7 @@ fn hello(host: &Host, cluster: ClusterId) -> Hello {
         interval_ms: 100,
         flags: Flags { ready: true, ..Flags::default() },
         link: 0,
-        links: vec![LinkInfo { mac: host.mac("eth0").parse().unwrap(), addresses: vec![] }],
+        links: vec![LinkInfo { mac: host.mac("eth0").parse().unwrap(), name: None, addresses: vec![] }],
         heard: vec![],
         stamp: Stamp::default(),
     }
@@ -151,7 +151,7 @@ fn hear_udp(host: &Host) -> (mpsc::Receiver<Heard>, Arc<HelloCounters>, Backgrou
     let (sender, heard) = mpsc::channel(8);
     let (opened, counters) = oneshot::channel();
     let background = host.start(move |up| async move {
-        let watch = LinkWatch::start(Vec::new()).await.unwrap();
+        let watch = LinkWatch::start(Exclude::default().fixed()).await.unwrap();
         let (_keys, keys) = watch::channel(keys(&[1]));
         let udp = HelloUdp::open(UDP_PORT, &watch.links(), &keys, &sender).unwrap();
         opened.send(Arc::clone(udp.counters())).unwrap();
@@ -177,7 +177,7 @@ fn datagrams_are_heard_on_the_link_of_their_senders_subnet() {
     let hello = hello(&a, CLUSTER);
     let payload = seal(&hello, &key(1)).unwrap();
     a.run(|| async {
-        let watch = LinkWatch::start(Vec::new()).await.unwrap();
+        let watch = LinkWatch::start(Exclude::default().fixed()).await.unwrap();
         let (_keys, keys) = watch::channel(keys(&[1]));
         let (sender, _) = mpsc::channel(1);
         let udp = HelloUdp::open(UDP_PORT, &watch.links(), &keys, &sender).unwrap();
@@ -199,7 +199,7 @@ fn a_port_in_use_is_told_and_leaves_frames_alone() {
     let (a, b) = pair(&net);
     b.run(|| async {
         let _other = tokio::net::UdpSocket::bind(("0.0.0.0", UDP_PORT)).await.unwrap();
-        let watch = LinkWatch::start(Vec::new()).await.unwrap();
+        let watch = LinkWatch::start(Exclude::default().fixed()).await.unwrap();
         let (_keys, keys) = watch::channel(keys(&[1]));
         let (sender, _) = mpsc::channel(1);
         let error = HelloUdp::open(UDP_PORT, &watch.links(), &keys, &sender).unwrap_err();

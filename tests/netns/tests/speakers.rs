@@ -12,7 +12,7 @@ use herald_runtime::{
 };
 use herald_speaker::{
     driver::{self, Resources},
-    links::watch::LinkWatch,
+    links::{exclude::Exclude, watch::LinkWatch},
     metrics::Scrape,
     net::hello_io::Keys,
 };
@@ -57,7 +57,7 @@ impl Node {
         self.shutdown = Shutdown::manual();
         let (name, shutdown, snapshot) = (self.name, self.shutdown.clone(), self.snapshot.subscribe());
         self.speaker = Some(self.host.start(move |up| async move {
-            let links = LinkWatch::start(vec!["veth".to_owned()]).await.unwrap();
+            let links = LinkWatch::start(Exclude::new(["^veth"]).unwrap().fixed()).await.unwrap();
             let (_keys, keys) =
                 watch::channel(Arc::new(Keys { cluster: CLUSTER, accepted: vec![Key::new(&[1; 32]).unwrap()] }));
             let (_standby, standby) = watch::channel(Some(false));
@@ -73,7 +73,7 @@ impl Node {
                 debug,
                 scrape: watch::channel(Arc::new(Scrape::default())).0,
                 membership: Readiness::new().condition("membership", Weight::Blocking),
-                announcing: Box::new(|_, _| {}),
+                on_service: Box::new(|_, _, _| {}),
             };
             up.now();
             driver::run(resources, shutdown).await;

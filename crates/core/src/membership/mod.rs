@@ -17,16 +17,16 @@ mod peers;
 mod tests;
 
 use crate::{
-    NodeName,
+    LinkName, NodeName, Set,
     time::{Moment, Timing},
 };
 use asks::Asks;
 use herald_wire::{
     Mac,
-    hello::{ClusterId, Flags, Hello, LinkInfo, Stamp},
+    hello::{ClusterId, Flags, Hello, IfName, LinkInfo, Stamp},
 };
 pub use peers::{Gone, Ignored};
-use peers::{Heard, Peers};
+use peers::{Heard, Peer, Peers};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -85,12 +85,14 @@ pub enum Standing {
 }
 
 /// What is known of a member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Member {
     /// May own addresses.
     pub ready: bool,
     /// Never heard here; counts because the API shows it running and its address answers.
     pub presumed: bool,
+    /// What its links on this segment are called on its node; empty when that is not known (presumed, or an older speaker).
+    pub links: Set<LinkName>,
 }
 
 /// A frame to be sent on the link.
@@ -113,6 +115,8 @@ pub enum Change {
     Ready(NodeName, bool),
     /// A peer is counted as present though never heard (see rule 3), or not any more.
     Presumed(NodeName, bool),
+    /// Which links a peer has here, or what they are called, is other than before.
+    Links(NodeName),
     /// This speaker's own standing.
     Standing(Standing),
 }
@@ -186,6 +190,7 @@ impl Membership {
             }
             Heard::Readiness(ready) => self.changes.push(Change::Ready(node, ready)),
             Heard::Leaving => self.changes.push(Change::Left(node, Gone::Leaving)),
+            Heard::Links => self.changes.push(Change::Links(node)),
             Heard::Same => {}
         }
         Ok(())
@@ -244,6 +249,9 @@ impl Membership {
         }
         for node in self.peers.expire(now) {
             self.changes.push(Change::Left(node, Gone::Silent));
+        }
+        for node in self.peers.expire_links(now) {
+            self.changes.push(Change::Links(node));
         }
         for node in self.asks.expire(now) {
             self.changes.push(Change::Presumed(node, false));
@@ -345,14 +353,22 @@ impl Membership {
     #[must_use]
     pub fn members(&self) -> BTreeMap<NodeName, Member> {
         let Some(roster) = &self.roster else { return BTreeMap::new() };
-        let heard = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| !peer.flags.leaving)
-            .map(|(node, peer)| (node.clone(), Member { ready: peer.flags.ready, presumed: false }));
-        let presumed = self.asks.present().map(|node| (node.clone(), Member { ready: true, presumed: true }));
+        let member = |peer: &Peer| Member {
+            ready: peer.flags.ready,
+            presumed: false,
+            links: peer.here().map(|name| name.as_str().into()).collect(),
+        };
+        let there = self.peers.iter().filter(|(_, peer)| !peer.flags.leaving);
+        let heard = there.map(|(node, peer)| (node.clone(), member(peer)));
+        let unheard = || Member { ready: true, presumed: true, links: Set::default() };
+        let presumed = self.asks.present().map(|node| (node.clone(), unheard()));
         // A peer that was heard is never presumed, so no name comes twice.
         heard.chain(presumed).filter(|(node, _)| roster.nodes.contains(node)).collect()
+    }
+
+    /// What each peer that is heard here calls its links, on whatever segment they are.
+    pub fn link_names(&self) -> impl Iterator<Item = (&NodeName, &[IfName])> {
+        self.peers.iter().map(|(node, peer)| (node, peer.links()))
     }
 
     /// This speaker's own standing here.

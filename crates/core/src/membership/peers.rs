@@ -6,7 +6,7 @@ use crate::{
 };
 use herald_wire::{
     Mac,
-    hello::{ClusterId, Flags, Hello, MAX_HEARD, Stamp, peer_hash},
+    hello::{ClusterId, Flags, Hello, IfName, MAX_HEARD, Stamp, peer_hash},
 };
 use serde::Serialize;
 use std::{
@@ -45,6 +45,10 @@ pub(super) struct Peer {
     heard: Moment,
     hold: Duration,
     pub(super) flags: Flags,
+    /// Names of its links whose hellos arrive here: more than one where two of its links are on this segment.
+    here: Vec<(IfName, Moment)>,
+    /// Names of all its links, those that it said.
+    links: Vec<IfName>,
     // Kept for what decides between two announcers that hear each other, and for echo: both come with take-over after echo.
     _from: Mac,
     _stamp: Stamp,
@@ -55,7 +59,41 @@ pub(super) enum Heard {
     New,
     Readiness(bool),
     Leaving,
+    /// Which of its links are on this segment, or what its links are called.
+    Links,
     Same,
+}
+
+impl Peer {
+    /// Names of its links on this segment; empty when it does not say them.
+    pub(super) fn here(&self) -> impl Iterator<Item = IfName> {
+        self.here.iter().map(|(name, _)| *name)
+    }
+
+    /// Names of all its links, as far as said.
+    pub(super) fn links(&self) -> &[IfName] {
+        &self.links
+    }
+
+    /// Takes the names; whether anything is other than before.
+    fn take_names(&mut self, hello: &Hello, now: Moment) -> bool {
+        let mut changed = false;
+        if let Some(name) = hello.links.get(usize::from(hello.link)).and_then(|link| link.name) {
+            if let Some((_, heard)) = self.here.iter_mut().find(|(own, _)| *own == name) {
+                *heard = now;
+            } else {
+                self.here.push((name, now));
+                self.here.sort_unstable();
+                changed = true;
+            }
+        }
+        let names = || hello.links.iter().filter_map(|link| link.name);
+        if !names().eq(self.links.iter().copied()) {
+            self.links = names().collect();
+            changed = true;
+        }
+        changed
+    }
 }
 
 #[derive(Debug, Default)]
@@ -74,12 +112,12 @@ impl Peers {
         timing: Timing,
         now: Moment,
     ) -> Result<Heard, Ignored> {
-        let before = self.heard.get(node);
-        if before.is_some_and(|p| (p.incarnation, p.sequence) >= (hello.incarnation, hello.sequence)) {
+        let before = self.heard.get_mut(node);
+        if before.as_ref().is_some_and(|p| (p.incarnation, p.sequence) >= (hello.incarnation, hello.sequence)) {
             return Err(Ignored::NotNewer);
         }
-        let told = match before {
-            _ if hello.flags.leaving && !before.is_some_and(|p| p.flags.leaving) => Heard::Leaving,
+        let told = match &before {
+            _ if hello.flags.leaving && !before.as_ref().is_some_and(|p| p.flags.leaving) => Heard::Leaving,
             None => Heard::New,
             Some(p) if p.incarnation != hello.incarnation => Heard::New,
             Some(p) if p.flags.ready != hello.flags.ready => Heard::Readiness(hello.flags.ready),
@@ -88,18 +126,38 @@ impl Peers {
         // The sender's own interval counts, and the receiver's patience: a link under load stretches the one.
         let interval = Duration::from_millis(u64::from(hello.interval_ms))
             .clamp(Duration::from_millis(10), Duration::from_secs(10));
-        let peer = Peer {
+        let same = before.filter(|peer| peer.incarnation == hello.incarnation);
+        let (here, links) = same
+            .map_or_else(Default::default, |peer| (std::mem::take(&mut peer.here), std::mem::take(&mut peer.links)));
+        let mut peer = Peer {
             incarnation: hello.incarnation,
             sequence: hello.sequence,
             heard: now,
             hold: interval * timing.missed(),
             flags: hello.flags,
+            here,
+            links,
             _from: from,
             _stamp: hello.stamp,
         };
+        let renamed = peer.take_names(hello, now);
         self.heard.insert(node.clone(), peer);
         self.ever.insert(node.clone());
-        Ok(told)
+        Ok(if matches!(told, Heard::Same) && renamed { Heard::Links } else { told })
+    }
+
+    /// Forgets links of peers that fell silent here while others of the same peer are heard; gives back whose.
+    pub(super) fn expire_links(&mut self, now: Moment) -> Vec<NodeName> {
+        let mut changed = Vec::new();
+        for (node, peer) in self.heard.iter_mut().filter(|(_, peer)| peer.here.len() > 1) {
+            let before = peer.here.len();
+            let hold = peer.hold;
+            peer.here.retain(|(_, heard)| now.since(*heard) < hold);
+            if peer.here.len() != before {
+                changed.push(node.clone());
+            }
+        }
+        changed
     }
 
     /// Takes out who was silent for its hold time.

@@ -35,7 +35,7 @@ fn hello(node: &str, sequence: u64) -> Hello {
         interval_ms: 100,
         flags: Flags { ready: true, ..Flags::default() },
         link: 0,
-        links: vec![LinkInfo { mac: MAC, addresses: vec![] }],
+        links: vec![LinkInfo { mac: MAC, name: IfName::new("eth0"), addresses: vec![] }],
         heard: vec![peer_hash(CLUSTER, "me")],
         stamp: Stamp::default(),
     }
@@ -116,7 +116,10 @@ fn who_restarts_is_there_but_not_ready() {
     m.hear(&hello("peer", 1), MAC, start()).unwrap();
     let restarting = Hello { flags: Flags { restarting: true, ..Flags::default() }, ..hello("peer", 2) };
     m.hear(&restarting, MAC, start()).unwrap();
-    assert_eq!(m.members().get(&"peer".into()), Some(&Member { ready: false, presumed: false }));
+    assert_eq!(
+        m.members().get(&"peer".into()),
+        Some(&Member { links: Set::from(["eth0".into()]), ..Member::default() })
+    );
 }
 
 #[test]
@@ -200,7 +203,7 @@ fn a_silent_expected_peer_is_asked_and_presumed_while_it_answers() {
         now = m.next_deadline();
     }
     assert_eq!(m.standing(), Standing::Present);
-    assert_eq!(m.members().get(&"peer".into()), Some(&Member { ready: true, presumed: true }));
+    assert_eq!(m.members().get(&"peer".into()), Some(&Member { ready: true, presumed: true, links: Set::default() }));
     assert!((5..=9).contains(&asks), "{asks} asks in five seconds");
     // It stops answering.
     run(&mut m, now + ms(3000));
@@ -277,4 +280,30 @@ fn more_peers_than_a_hello_holds_take_turns_in_the_heard_set() {
         named.extend(set);
     }
     assert_eq!(named.len(), 450);
+}
+
+#[test]
+fn a_peer_with_two_links_here_is_known_by_both_until_one_is_silent() {
+    let on = |link: u8, sequence: u64| {
+        let info = |name: &str| LinkInfo { mac: MAC, name: IfName::new(name), addresses: vec![] };
+        Hello { link, links: vec![info("eth0"), info("eth1"), info("other")], ..hello("peer", sequence) }
+    };
+    let names = |m: &Membership| -> Vec<String> {
+        m.members().get(&"peer".into()).unwrap().links.iter().map(ToString::to_string).collect()
+    };
+    let mut m = membership();
+    m.hear(&on(0, 1), MAC, start()).unwrap();
+    assert_eq!(names(&m), ["eth0"]);
+    m.take_changes();
+    m.hear(&on(1, 2), MAC, start() + ms(1)).unwrap();
+    assert_eq!(names(&m), ["eth0", "eth1"]);
+    assert_eq!(m.take_changes(), [Change::Links("peer".into())]);
+    let known: Vec<_> = m.link_names().flat_map(|(_, names)| names).map(|name| name.as_str().to_owned()).collect();
+    assert_eq!(known, ["eth0", "eth1", "other"]);
+    for turn in 1..=5 {
+        m.hear(&on(1, 2 + turn), MAC, start() + ms(100 * turn)).unwrap();
+        m.wake(start() + ms(100 * turn));
+    }
+    assert_eq!(names(&m), ["eth1"], "the other link of the peer is cut off");
+    assert!(m.take_changes().contains(&Change::Links("peer".into())));
 }

@@ -1,6 +1,6 @@
 //! Services that must have one owner together.
 
-use super::{Announceable, Snapshot, silent};
+use super::{Announceable, Snapshot, advertise::Chosen};
 use crate::{ServiceKey, Set};
 use serde::Serialize;
 use std::{
@@ -18,15 +18,18 @@ pub struct Group {
     pub addresses: Set<IpAddr>,
     /// Every Service of the group.
     pub services: Set<ServiceKey>,
+    /// The advertisements of each Service, in their order.
+    #[serde(skip)]
+    pub(super) chosen: Box<[Chosen]>,
 }
 
-/// The groups of all Services that can be announced, ordered by their lowest address.
-#[must_use]
-pub fn groups(snapshot: &Snapshot) -> Vec<Group> {
-    let announced: BTreeMap<&ServiceKey, &Announceable> =
-        snapshot.services.iter().filter(|(_, service)| silent(&snapshot.config, service).is_none()).collect();
+/// Those that can be announced, with their advertisements.
+pub(super) type Announced<'a> = BTreeMap<&'a ServiceKey, (&'a Announceable, Chosen)>;
+
+/// The groups of these Services, ordered by their lowest address.
+pub(super) fn groups(announced: &Announced<'_>) -> Vec<Group> {
     let mut by_address: BTreeMap<IpAddr, Vec<&ServiceKey>> = BTreeMap::new();
-    for (key, service) in &announced {
+    for (key, (service, _)) in announced {
         for address in &*service.addresses {
             by_address.entry(*address).or_default().push(key);
         }
@@ -45,14 +48,16 @@ pub fn groups(snapshot: &Snapshot) -> Vec<Group> {
             }
             for key in by_address.get(&address).into_iter().flatten() {
                 if services.insert((*key).clone()) {
-                    open.extend(announced.get(key).into_iter().flat_map(|service| &*service.addresses));
+                    open.extend(announced.get(key).into_iter().flat_map(|(service, _)| &*service.addresses));
                 }
             }
         }
         seen.extend(&addresses);
-        let key = key_of(&announced, &addresses, &services, *start);
+        let key = key_of(announced, &addresses, &services, *start);
+        let chosen = services.iter().filter_map(|key| announced.get(key)).map(|(_, chosen)| Chosen::clone(chosen));
         groups.push(Group {
             key,
+            chosen: chosen.collect(),
             addresses: addresses.into_iter().collect(),
             services: services.into_iter().collect(),
         });
@@ -61,12 +66,20 @@ pub fn groups(snapshot: &Snapshot) -> Vec<Group> {
 }
 
 fn key_of(
-    announced: &BTreeMap<&ServiceKey, &Announceable>,
+    announced: &Announced<'_>,
     addresses: &BTreeSet<IpAddr>,
     services: &BTreeSet<ServiceKey>,
     lowest: IpAddr,
 ) -> IpAddr {
     let lone = services.first().filter(|_| services.len() == 1).and_then(|key| announced.get(key));
     // IpAddr orders every IPv4 address before every IPv6 one.
-    lone.and_then(|service| service.addresses.first()).or_else(|| addresses.first()).copied().unwrap_or(lowest)
+    lone.and_then(|(service, _)| service.addresses.first()).or_else(|| addresses.first()).copied().unwrap_or(lowest)
+}
+
+impl Group {
+    /// Its Services, as the snapshot has them that the group was made from, with their advertisements.
+    pub(super) fn members<'a>(&'a self, snapshot: &'a Snapshot) -> Vec<(&'a Announceable, &'a [usize])> {
+        let services = self.services.iter().zip(&self.chosen);
+        services.filter_map(|(key, chosen)| Some((snapshot.services.get(key)?, &**chosen))).collect()
+    }
 }

@@ -1,36 +1,47 @@
 //! Which speaker answers for an address, per link.
 //!
-//! [`desired`] is pure and has no memory: equal snapshot and equal members give the same owner on every node, and removing a node moves only
-//! what it owned. Services connected by shared addresses or dual stack form one [`Group`], with one owner per link.
+//! [`Plan::desired`] is pure and has no memory: equal snapshot and equal members give the same owner on every node, and removing a node moves
+//! only what it owned. Services connected by shared addresses or dual stack form one [`Group`], with one owner per link.
 //!
 //! The ladder for a candidate, in order; whoever drops out carries the step as the reason:
 //!
 //! 1. it is a Node of the cluster,
-//! 2. it carries no exclude label (unless that is ignored),
-//! 3. its network is available,
-//! 4. it has what the group's Services need: with Local policy an endpoint that can serve,
-//! 5. it is a member on this link,
-//! 6. it is ready to own.
+//! 2. an advertisement of one of the group's Services selects it,
+//! 3. it carries no exclude label (unless that is ignored),
+//! 4. its network is available,
+//! 5. it has what one of these Services needs: with Local policy an endpoint that can serve,
+//! 6. it is a member on this link,
+//! 7. an advertisement that selects it allows one of its interfaces on this link,
+//! 8. it is ready to own,
+//! 9. of a group of several Services, nobody else who is left can announce more of them.
 //!
-//! (Advertisements with their node selectors and interfaces come before step 2.) Rank among those left: SHA-256 of `node#key`, lowest first,
-//! which is MetalLB's order, so that a migration moves nothing.
+//! Rank among those left: the summed weights of the preferences, highest first, then SHA-256 of `node#key`, lowest first, which is MetalLB's
+//! order, so that a migration moves nothing.
+//!
+//! # Sharing
+//!
+//! An advertisement with service selectors may be for one Service on an address and not for another (MetalLB announces neither then). Here a
+//! Service without an advertisement is in no group: it is never announced, and silences nobody. The owner announces those Services of the
+//! group whose advertisements allow it there and that it can serve, and answers for their addresses. So an address has one owner per link,
+//! and it has it for the sake of a Service that may be announced there; the ports of the other Services on it are reached, too.
 //!
 //! The hand-over between two living owners (its memory: who holds now, drain, hold-off) comes beside this as a state machine of its own.
 
+mod advertise;
 mod groups;
+mod plan;
 #[cfg(test)]
 mod tests;
-
-pub use groups::{Group, groups};
 
 use crate::{
     NodeName, PoolName, ServiceKey,
     config::Config,
     labels::Labels,
-    membership::Member,
     node::{Node, SpeakerPod},
     service::{Serving, TrafficPolicy},
 };
+pub use groups::Group;
+pub use plan::Plan;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::{
@@ -42,8 +53,8 @@ use std::{
 /// Everything a speaker decides on, complete and consistent: made only after every watch delivered its first full list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Pools.
-    pub config: Config,
+    /// Pools and advertisements.
+    pub config: Arc<Config>,
     /// Services of type LoadBalancer and of Herald's class.
     pub services: BTreeMap<ServiceKey, Announceable>,
     /// Nodes by name.
@@ -71,7 +82,7 @@ pub struct Announceable {
     pub serving: Arc<Serving>,
 }
 
-/// Why nobody announces a Service. The text names the next step.
+/// Why nobody announces a Service: without a look at nodes. The text names the next step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 pub enum Silent {
     /// No address yet.
@@ -86,29 +97,68 @@ pub enum Silent {
     /// No advertisement is for the pool.
     #[error("no advertisement is for pool {0}: create an L2Advertisement for it, or leave announcing to others")]
     NotAdvertised(PoolName),
+    /// Advertisements are for the pool, but not for this Service.
+    #[error(
+        "the advertisements of pool {0} do not select it: give it the labels that their serviceSelectors ask for, or change these"
+    )]
+    NotSelected(PoolName),
     /// No endpoint can serve.
     #[error("none of its endpoints is ready: see `kubectl get endpointslices`")]
     NoEndpoints,
 }
 
+impl Silent {
+    /// The reason as a metric label.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::NoAddress => "no_address",
+            Self::NotInAnyPool(_) => "not_in_any_pool",
+            Self::Bgp(_) => "bgp",
+            Self::NotAdvertised(_) => "not_advertised",
+            Self::NotSelected(_) => "not_selected",
+            Self::NoEndpoints => "no_endpoints",
+        }
+    }
+}
+
 /// Why a node is no candidate. The text names the next step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
 pub enum Dropped {
     /// Step 2.
-    #[error("it carries the label node.kubernetes.io/exclude-from-external-load-balancers")]
-    Excluded,
+    #[error("no advertisement selects it: see its labels and spec.nodeSelectors of the L2Advertisements")]
+    NotSelected,
     /// Step 3.
-    #[error("its condition NetworkUnavailable is True")]
-    NetworkUnavailable,
+    #[error(
+        "it carries the label node.kubernetes.io/exclude-from-external-load-balancers: remove it, or run with --ignore-exclude-lb"
+    )]
+    Excluded,
     /// Step 4.
-    #[error("externalTrafficPolicy is Local and it has no endpoint that can serve")]
-    NoLocalEndpoint,
+    #[error("its condition NetworkUnavailable is True: see its network plugin")]
+    NetworkUnavailable,
     /// Step 5.
-    #[error("its speaker is not heard on this link")]
-    NotAMember,
+    #[error(
+        "externalTrafficPolicy is Local and it has no endpoint that can serve: run a pod there, or use policy Cluster"
+    )]
+    NoLocalEndpoint,
     /// Step 6.
-    #[error("its speaker is not ready yet")]
+    #[error(
+        "its speaker is not heard on this link: see the speaker's pod there, and whether the link carries its hellos"
+    )]
+    NotAMember,
+    /// Step 7.
+    #[error(
+        "its interface on this link is none that the advertisements name: see spec.interfaces of the L2Advertisements"
+    )]
+    NoInterface,
+    /// Step 8.
+    #[error("its speaker is not ready yet: see /readyz of its pod")]
     NotReady,
+    /// Step 9.
+    #[error(
+        "another node can announce more of the Services that share the address: make their nodeSelectors, interfaces and endpoints alike"
+    )]
+    FewerServices,
 }
 
 /// Who answers for a group on one link, and why nobody else.
@@ -122,71 +172,18 @@ pub struct Verdict {
     pub dropped: BTreeMap<NodeName, Dropped>,
 }
 
-/// Why this Service is announced by nobody; `None` when it can be.
+/// Why this Service is announced by nobody; `None` when it can be. For many Services ask [`silent_services`] or [`Plan::silent`].
 #[must_use]
 pub fn silent(config: &Config, service: &Announceable) -> Option<Silent> {
-    if service.addresses.is_empty() {
-        return Some(Silent::NoAddress);
-    }
-    for address in &*service.addresses {
-        match config.pool_of(*address) {
-            None => return Some(Silent::NotInAnyPool(*address)),
-            Some((name, pool)) if !config.l2_advertisements.values().any(|l2| l2.pools.includes(name, pool)) => {
-                let bgp = config.bgp_advertisements.values().any(|bgp| bgp.pools.includes(name, pool));
-                return Some(if bgp { Silent::Bgp(name.clone()) } else { Silent::NotAdvertised(name.clone()) });
-            }
-            Some(_) => {}
-        }
-    }
-    (!service.serving.any).then_some(Silent::NoEndpoints)
+    advertise::ByPool::new(config).choose(service).err()
 }
 
-/// The owner of a group on a link with these members (this speaker included).
+/// Every Service that nobody announces, with the reason.
 #[must_use]
-pub fn desired(snapshot: &Snapshot, group: &Group, members: &BTreeMap<NodeName, Member>) -> Verdict {
-    let mut verdict = Verdict { owner: None, others: BTreeSet::new(), dropped: BTreeMap::new() };
-    let mut candidates: Vec<(usize, &NodeName)> = Vec::new();
-    let most = snapshot.nodes.keys().map(|node| served(snapshot, group, node)).max().unwrap_or(0);
-    for (name, node) in &snapshot.nodes {
-        let serves = served(snapshot, group, name);
-        let dropped = if node.excluded && !snapshot.ignore_exclude_label {
-            Some(Dropped::Excluded)
-        } else if node.network_unavailable {
-            Some(Dropped::NetworkUnavailable)
-        } else if serves == 0 || serves < most {
-            Some(Dropped::NoLocalEndpoint)
-        } else {
-            match members.get(name) {
-                None => Some(Dropped::NotAMember),
-                Some(member) if !member.ready => Some(Dropped::NotReady),
-                Some(_) => None,
-            }
-        };
-        match dropped {
-            Some(reason) => {
-                verdict.dropped.insert(name.clone(), reason);
-            }
-            None => candidates.push((serves, name)),
-        }
-    }
-    let key = group.key.to_string();
-    verdict.owner = candidates.iter().map(|(_, name)| (rank(name, &key), *name)).min().map(|(_, name)| name.clone());
-    verdict.others = candidates
-        .into_iter()
-        .map(|(_, name)| name)
-        .filter(|name| Some(*name) != verdict.owner.as_ref())
-        .cloned()
-        .collect();
-    verdict
-}
-
-/// How many of the group's Services the node can serve.
-fn served(snapshot: &Snapshot, group: &Group, node: &NodeName) -> usize {
-    let can = |service: &Announceable| match service.traffic_policy {
-        TrafficPolicy::Cluster => service.serving.any,
-        TrafficPolicy::Local => service.serving.nodes.contains(node),
-    };
-    group.services.iter().filter_map(|key| snapshot.services.get(key)).filter(|service| can(service)).count()
+pub fn silent_services(snapshot: &Snapshot) -> Vec<(&ServiceKey, Silent)> {
+    let mut by_pool = advertise::ByPool::new(&snapshot.config);
+    let silent = |(key, service)| by_pool.choose(service).err().map(|why| (key, why));
+    snapshot.services.iter().filter_map(silent).collect()
 }
 
 /// MetalLB's order: SHA-256 of `node#key`, lowest first.

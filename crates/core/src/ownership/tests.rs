@@ -1,7 +1,11 @@
+mod advertisements;
+
 use super::*;
 use crate::{
+    LinkName,
     config::{BgpAdvertisement, L2Advertisement, Pool, PoolChoice},
     labels::Labels,
+    membership::Member,
 };
 
 fn ip(text: &str) -> IpAddr {
@@ -43,14 +47,15 @@ fn snapshot() -> Snapshot {
     };
     let (l2, bgp) = (PoolChoice::only("lan".into()), PoolChoice::only("wan".into()));
     Snapshot {
-        config: Config {
+        config: Arc::new(Config {
             pools: BTreeMap::from([
                 ("lan".into(), pool(&["192.0.2.0/24", "fd00::/64"])),
                 ("wan".into(), pool(&["198.51.100.0/24"])),
             ]),
             l2_advertisements: [("lan".into(), L2Advertisement { pools: l2, ..L2Advertisement::default() })].into(),
             bgp_advertisements: [("wan".into(), BgpAdvertisement { pools: bgp, ..Default::default() })].into(),
-        },
+            ..Config::default()
+        }),
         nodes: ["a", "b", "c"].map(|n| (n.into(), node(n))).into(),
         ..Snapshot::default()
     }
@@ -76,13 +81,27 @@ fn with(services: &[(&str, Announceable)]) -> Snapshot {
 }
 
 fn everybody() -> BTreeMap<NodeName, Member> {
-    ["a", "b", "c"].map(|n| (n.into(), Member { ready: true, presumed: false })).into()
+    ["a", "b", "c"].map(|n| (n.into(), Member { ready: true, ..Member::default() })).into()
 }
 
+fn plan(snapshot: &Snapshot) -> Plan {
+    Plan::new(Arc::new(snapshot.clone()))
+}
+
+/// The verdict on the only group, on `eth0`; the short cut of who owns it must agree.
 fn verdict(snapshot: &Snapshot, members: &BTreeMap<NodeName, Member>) -> Verdict {
-    let groups = groups(snapshot);
-    assert_eq!(groups.len(), 1, "{groups:?}");
-    desired(snapshot, &groups[0], members)
+    let plan = plan(snapshot);
+    assert_eq!(plan.groups().len(), 1, "{:?}", plan.groups());
+    decide(&plan, &plan.groups()[0], members)
+}
+
+fn decide(plan: &Plan, group: &Group, members: &BTreeMap<NodeName, Member>) -> Verdict {
+    let here = LinkName::from("eth0");
+    let verdict = plan.desired(group, &here, members);
+    for node in plan.snapshot().nodes.keys() {
+        assert_eq!(plan.owns(group, &here, members, node), verdict.owner.as_ref() == Some(node), "{node} {verdict:?}");
+    }
+    verdict
 }
 
 #[test]
@@ -131,9 +150,10 @@ fn removing_a_node_moves_only_what_it_owned() {
     let mut fewer = everybody();
     fewer.remove(&"b".into());
     let mut moved = 0;
-    for group in groups(&snapshot) {
-        let before = desired(&snapshot, &group, &everybody()).owner;
-        let after = desired(&snapshot, &group, &fewer).owner;
+    let plan = plan(&snapshot);
+    for group in plan.groups() {
+        let before = decide(&plan, group, &everybody()).owner;
+        let after = decide(&plan, group, &fewer).owner;
         assert_eq!(before == Some("b".into()), before != after, "{:?}", group.key);
         moved += usize::from(before != after);
     }
@@ -160,9 +180,9 @@ fn sharing_and_dual_stack_connect_services_to_one_group() {
         ("six", service(&["fd00::1"], cluster, &["a"])),
         ("other", service(&["192.0.2.1"], cluster, &["a"])),
     ]);
-    let groups = groups(&snapshot);
-    assert_eq!(groups.len(), 2);
-    let group = groups.iter().find(|g| g.services.len() == 2).unwrap();
+    let plan = plan(&snapshot);
+    assert_eq!(plan.groups().len(), 2);
+    let group = plan.groups().iter().find(|g| g.services.len() == 2).unwrap();
     assert_eq!(group.addresses, crate::Set::from([ip("192.0.2.9"), ip("fd00::1")]));
     assert_eq!(group.key, ip("192.0.2.9"), "the lowest IPv4 address of a larger group");
 }
@@ -170,7 +190,7 @@ fn sharing_and_dual_stack_connect_services_to_one_group() {
 #[test]
 fn a_lone_service_is_ranked_by_its_first_address() {
     let snapshot = with(&[("dual", service(&["fd00::1", "192.0.2.9"], TrafficPolicy::Cluster, &["a"]))]);
-    assert_eq!(groups(&snapshot)[0].key, ip("fd00::1"));
+    assert_eq!(plan(&snapshot).groups()[0].key, ip("fd00::1"));
 }
 
 #[test]

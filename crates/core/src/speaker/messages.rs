@@ -2,14 +2,18 @@
 
 use super::state;
 use crate::{
-    LinkName, ServiceKey,
+    LinkName, ServiceKey, Set,
     membership::{Change, Ignored},
     ownership::Snapshot,
 };
 use herald_wire::{Mac, hello::Hello};
 use ipnetwork::IpNetwork;
 use serde::Serialize;
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 /// A usable link of this node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -109,6 +113,20 @@ pub enum Effect {
     Announcing(ServiceKey),
     /// This node does not announce the Service any more.
     Withdrawn(ServiceKey),
+    /// This node would announce the Service, but no node has an interface that its advertisements name (event announceFailed).
+    LacksInterface(ServiceKey),
+}
+
+/// What a node announces, by Service, on links of record.
+pub type Announcing = BTreeMap<ServiceKey, Announced>;
+
+/// What a node announces of one Service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Announced {
+    /// These addresses.
+    pub addresses: Set<IpAddr>,
+    /// Where, when its advertisements name interfaces; empty = wherever this node has a link.
+    pub links: Set<LinkName>,
 }
 
 /// What a hello was worth.

@@ -7,23 +7,27 @@ mod messages;
 mod segments;
 mod state;
 
-pub use messages::{Effect, Input, Link, Taken};
+pub use messages::{Announced, Announcing, Effect, Input, Link, Taken};
 pub use state::{LinkState, ServiceState, State};
 
 use crate::{
-    LinkName, NodeName, ServiceKey, Set,
+    LinkName, NodeName, ServiceKey,
     announce::{Announcer, Place},
     membership::{Frame, Identity, Member, Membership, Roster, Speaking, Standing},
-    ownership::{Group, Snapshot, desired, groups},
+    ownership::{Plan, Snapshot},
     time::{Moment, Timing},
 };
-use herald_wire::hello::LinkInfo;
+use herald_wire::hello::{IfName, LinkInfo};
 use ipnetwork::IpNetwork;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
+    time::Duration,
 };
+
+/// A missing interface is said after it was missing for so long: while speakers start, each is the only one that is ready for a moment.
+const LACKING: Duration = Duration::from_secs(2);
 
 /// The announcing of one node.
 #[derive(Debug)]
@@ -31,14 +35,16 @@ pub struct Speaker {
     me: Identity,
     timing: Timing,
     sequence: u64,
-    snapshot: Option<Arc<Snapshot>>,
-    groups: Vec<Group>,
+    plan: Option<Plan>,
     links: BTreeMap<LinkName, Link>,
     memberships: BTreeMap<LinkName, Membership>,
     announcer: Announcer,
     /// What each link's responder was told to answer.
     answers: BTreeMap<LinkName, BTreeSet<IpAddr>>,
-    announcing: Arc<BTreeMap<ServiceKey, Set<IpAddr>>>,
+    announcing: Arc<Announcing>,
+    /// Services that this node would announce if any node had an interface that their advertisements name, and when that is to be said;
+    /// `None`: it was.
+    lacking: BTreeMap<ServiceKey, Option<Moment>>,
     key: bool,
     standby: bool,
     stop: Option<bool>,
@@ -54,13 +60,13 @@ impl Speaker {
             me,
             timing,
             sequence: 0,
-            snapshot: None,
-            groups: Vec::new(),
+            plan: None,
             links: BTreeMap::new(),
             memberships: BTreeMap::new(),
             announcer: Announcer::default(),
             answers: BTreeMap::new(),
             announcing: Arc::default(),
+            lacking: BTreeMap::new(),
             key: false,
             standby: false,
             stop: None,
@@ -80,11 +86,13 @@ impl Speaker {
                 membership.answered(address, now);
             }
             Input::Snapshot(snapshot) => {
-                if self.snapshot.as_ref().is_none_or(|old| !same_but_stamp(old, &snapshot)) {
-                    self.groups = groups(&snapshot);
-                    self.dirty = true;
+                match &mut self.plan {
+                    Some(plan) => self.dirty |= plan.follow(snapshot),
+                    None => {
+                        self.plan = Some(Plan::new(snapshot));
+                        self.dirty = true;
+                    }
                 }
-                self.snapshot = Some(snapshot);
                 self.set_rosters();
             }
             Input::Links(links) => self.set_links(links, now),
@@ -137,8 +145,14 @@ impl Speaker {
         self.dirty = true;
     }
 
+    /// The state of the cluster that is decided on.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        self.plan.as_ref().map(Plan::snapshot)
+    }
+
     fn set_rosters(&mut self) {
-        let Some(snapshot) = &self.snapshot else { return };
+        let Some(snapshot) = self.snapshot().map(Arc::clone) else { return };
         let own: BTreeSet<IpAddr> =
             self.links.values().flat_map(|link| link.addresses.iter().map(IpNetwork::ip)).collect();
         let running = |node: &&crate::node::Node| {
@@ -174,6 +188,7 @@ impl Speaker {
         if std::mem::take(&mut self.dirty) {
             self.decide(now, &mut effects);
         }
+        self.tell_lacking(now, &mut effects);
         for (link, address) in self.announcer.due(now) {
             effects.push(Effect::Gratuitous { link, address });
         }
@@ -184,31 +199,49 @@ impl Speaker {
     }
 
     fn ready(&self) -> bool {
-        self.snapshot.is_some() && self.key && !self.standby && self.stop.is_none()
+        self.plan.is_some() && self.key && !self.standby && self.stop.is_none()
     }
 
-    /// Members of a link, this speaker included.
-    fn members(&self, membership: &Membership) -> BTreeMap<NodeName, Member> {
+    /// Members of a link, this speaker included, with its links on that segment.
+    fn members(&self, membership: &Membership, own: &BTreeSet<LinkName>) -> BTreeMap<NodeName, Member> {
         let mut members = membership.members();
         let ready = self.ready() && membership.standing() == Standing::Present;
-        members.insert(self.me.node.clone(), Member { ready, presumed: false });
+        let links = own.iter().cloned().collect();
+        members.insert(self.me.node.clone(), Member { ready, presumed: false, links });
         members
     }
 
-    /// Everything this node owns now.
-    fn owned(&self) -> BTreeSet<Place> {
-        let Some(snapshot) = self.snapshot.as_ref().filter(|_| self.ready()) else { return BTreeSet::new() };
+    /// Everything this node owns now, and for which Services.
+    fn owned(&self) -> Owned {
+        let mut owned = Owned::default();
+        let Some(plan) = self.plan.as_ref().filter(|_| self.ready()) else { return owned };
+        let me = &self.me.node;
         let segments = segments::of(&self.links, &self.memberships);
-        let mut owned = BTreeSet::new();
+        let all: Vec<LinkName> = self.links.keys().cloned().collect();
+        let holds = |link: &LinkName, address: IpAddr| self.links.get(link).is_some_and(|link| link.holds(address));
         for (name, membership) in &self.memberships {
             if membership.standing() != Standing::Present {
                 continue;
             }
-            let members = self.members(membership);
-            for group in &self.groups {
-                if desired(snapshot, group, &members).owner.as_ref() == Some(&self.me.node) {
-                    let here = |address: &&IpAddr| segments.preferred(&self.links, name, **address) == name;
-                    owned.extend(group.addresses.iter().filter(here).map(|address| (name.clone(), *address)));
+            let segment = segments.names(name);
+            let members = self.members(membership, segment);
+            for group in plan.groups().iter().filter(|group| plan.owns(group, name, &members, me)) {
+                for share in plan.announced(group, me, &all) {
+                    let here: Vec<&LinkName> =
+                        share.links.iter().copied().filter(|link| segment.contains(*link)).collect();
+                    for address in share.addresses.iter().copied() {
+                        // On a segment that two of its links are on, the node announces on one of them.
+                        if segments::preferred(&self.links, &here, address) != Some(name) {
+                            continue;
+                        }
+                        owned.places.insert((name.clone(), address));
+                        // Of record, for events, metrics and status, is the allowed link whose subnet holds the address; where none of them
+                        // does, every one is: somebody answers on each, also on one that no other node shares.
+                        if holds(name, address) || !share.links.iter().any(|link| holds(link, address)) {
+                            let limited = plan.is_limited(group, share.key, me);
+                            owned.record(share.key, address, limited.then_some(name));
+                        }
+                    }
                 }
             }
         }
@@ -219,7 +252,7 @@ impl Speaker {
         let owned = self.owned();
         let mut answers: BTreeMap<LinkName, BTreeSet<IpAddr>> =
             self.links.keys().map(|name| (name.clone(), BTreeSet::new())).collect();
-        for (link, address) in &owned {
+        for (link, address) in &owned.places {
             answers.entry(link.clone()).or_default().insert(*address);
         }
         let mut changed: Vec<(bool, LinkName)> = answers
@@ -237,46 +270,70 @@ impl Speaker {
             effects.push(Effect::Answer { link, addresses });
         }
         self.answers = answers;
-        self.announcer.set(&owned, now);
-        self.tell_services(&owned, effects);
+        self.announcer.set(&owned.places, now);
+        self.tell_services(owned.services, effects);
+        self.find_lacking(now);
     }
 
-    /// Which Services this node announces on a link of record, and what changed about that.
-    ///
-    /// On every usable link somebody answers, also on one that no other node shares. Of record, for events and metrics, is the link whose subnet
-    /// holds the address; where no link's does, every link is.
-    fn tell_services(&mut self, owned: &BTreeSet<Place>, effects: &mut Vec<Effect>) {
-        let of_record = |link: &LinkName, address: IpAddr| {
-            self.links.get(link).is_some_and(|link| link.holds(address))
-                || !self.links.values().any(|link| link.holds(address))
+    /// Which Services this node announces, and what changed about that.
+    fn tell_services(&mut self, services: BTreeMap<ServiceKey, Recorded>, effects: &mut Vec<Effect>) {
+        let announced = |recorded: Recorded| Announced {
+            addresses: recorded.addresses.into_iter().collect(),
+            links: recorded.links.into_iter().collect(),
         };
-        let addresses: BTreeSet<IpAddr> =
-            owned.iter().filter(|(link, address)| of_record(link, *address)).map(|(_, address)| *address).collect();
-        let mut announcing: BTreeMap<ServiceKey, Set<IpAddr>> = BTreeMap::new();
-        if let Some(snapshot) = &self.snapshot {
-            for key in self.groups.iter().flat_map(|group| &group.services) {
-                let own = snapshot.services.get(key).into_iter().flat_map(|service| &*service.addresses);
-                let here: Set<IpAddr> = own.filter(|address| addresses.contains(address)).copied().collect();
-                if !here.is_empty() {
-                    announcing.insert(key.clone(), here);
-                }
-            }
-        }
+        let announcing: Announcing = services.into_iter().map(|(key, recorded)| (key, announced(recorded))).collect();
         let withdrawn = self.announcing.keys().filter(|key| !announcing.contains_key(*key));
         effects.extend(withdrawn.cloned().map(Effect::Withdrawn));
         let new = announcing.keys().filter(|key| !self.announcing.contains_key(*key));
         effects.extend(new.cloned().map(Effect::Announcing));
-        self.announcing = Arc::new(announcing);
+        if *self.announcing != announcing {
+            self.announcing = Arc::new(announcing);
+        }
+    }
+
+    /// Services that nobody announces because no node has an interface that their advertisements name: the node that would announce them says
+    /// so, once.
+    fn find_lacking(&mut self, now: Moment) {
+        let Some(plan) = self.plan.as_ref().filter(|_| self.is_present()) else { return };
+        let mut links: BTreeMap<NodeName, Vec<LinkName>> = BTreeMap::new();
+        let mut ready = BTreeSet::from([self.me.node.clone()]);
+        links.insert(self.me.node.clone(), self.links.keys().cloned().collect());
+        for membership in self.memberships.values() {
+            for (node, names) in membership.link_names() {
+                links.entry(node.clone()).or_insert_with(|| names.iter().map(|name| name.as_str().into()).collect());
+            }
+            ready.extend(membership.members().into_iter().filter(|(_, member)| member.ready).map(|(node, _)| node));
+        }
+        let lacking = plan.without_interface(&links, &ready);
+        let mine = lacking.into_iter().filter(|(_, node)| *node == self.me.node).map(|(key, _)| key);
+        let mut before = std::mem::take(&mut self.lacking);
+        self.lacking = mine
+            .map(|key| {
+                let when = before.remove(&key).unwrap_or(Some(now + LACKING));
+                (key, when)
+            })
+            .collect();
+    }
+
+    fn tell_lacking(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        for (key, when) in self.lacking.iter_mut().filter(|(_, when)| when.is_some_and(|when| when <= now)) {
+            *when = None;
+            effects.push(Effect::LacksInterface(key.clone()));
+        }
     }
 
     fn speak(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let infos: Vec<LinkInfo> = self
             .links
             .values()
-            .map(|link| LinkInfo { mac: link.mac, addresses: link.addresses.iter().map(IpNetwork::ip).collect() })
+            .map(|link| LinkInfo {
+                mac: link.mac,
+                name: IfName::new(link.name.as_str()),
+                addresses: link.addresses.iter().map(IpNetwork::ip).collect(),
+            })
             .collect();
         let ready = self.ready();
-        let stamp = self.snapshot.as_ref().map(|snapshot| snapshot.stamp).unwrap_or_default();
+        let stamp = self.snapshot().map(|snapshot| snapshot.stamp).unwrap_or_default();
         for (index, (name, membership)) in self.memberships.iter_mut().enumerate() {
             let speaking = Speaking {
                 ready,
@@ -302,7 +359,8 @@ impl Speaker {
             return None;
         }
         let memberships = self.memberships.values().map(Membership::next_deadline);
-        memberships.chain(self.announcer.next_deadline()).min()
+        let lacking = self.lacking.values().flatten().copied();
+        memberships.chain(self.announcer.next_deadline()).chain(lacking).min()
     }
 
     /// Until when answers on this link are safe; after that, without another [`Speaker::poll`], others may have taken over.
@@ -311,16 +369,18 @@ impl Speaker {
         self.memberships.get(link).and_then(Membership::good_until)
     }
 
-    /// The addresses that this node announces, by Service, on links of record.
+    /// What this node announces, by Service, on links of record.
     #[must_use]
-    pub fn announcing(&self) -> &Arc<BTreeMap<ServiceKey, Set<IpAddr>>> {
+    pub fn announcing(&self) -> &Arc<Announcing> {
         &self.announcing
     }
 
     /// Members and standing of a link, for metrics and the simulator.
     #[must_use]
     pub fn link(&self, link: &LinkName) -> Option<(Standing, BTreeMap<NodeName, Member>)> {
-        self.memberships.get(link).map(|membership| (membership.standing(), self.members(membership)))
+        let segments = segments::of(&self.links, &self.memberships);
+        let state = |membership: &Membership| (membership.standing(), self.members(membership, segments.names(link)));
+        self.memberships.get(link).map(state)
     }
 
     /// Whether every link takes part and everything needed is known.
@@ -330,11 +390,28 @@ impl Speaker {
     }
 }
 
-/// Equal in everything that ownership depends on.
-fn same_but_stamp(a: &Snapshot, b: &Snapshot) -> bool {
-    a.config == b.config
-        && a.services == b.services
-        && a.nodes == b.nodes
-        && a.speakers == b.speakers
-        && a.ignore_exclude_label == b.ignore_exclude_label
+/// What a node owns.
+#[derive(Debug, Default)]
+struct Owned {
+    places: BTreeSet<Place>,
+    services: BTreeMap<ServiceKey, Recorded>,
+}
+
+/// What is announced of a Service on links of record; the links only where its advertisements name some.
+#[derive(Debug, Default)]
+struct Recorded {
+    addresses: BTreeSet<IpAddr>,
+    links: BTreeSet<LinkName>,
+}
+
+impl Owned {
+    fn record(&mut self, service: &ServiceKey, address: IpAddr, link: Option<&LinkName>) {
+        if !self.services.contains_key(service) {
+            self.services.insert(service.clone(), Recorded::default());
+        }
+        if let Some(recorded) = self.services.get_mut(service) {
+            recorded.addresses.insert(address);
+            recorded.links.extend(link.cloned());
+        }
+    }
 }

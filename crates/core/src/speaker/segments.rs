@@ -36,15 +36,19 @@ fn join(segments: &mut BTreeMap<LinkName, BTreeSet<LinkName>>, a: &LinkName, b: 
 }
 
 impl Segments {
-    /// Where on the segment of `link` the address is announced: the link whose subnet holds it, then the lower name.
-    pub(super) fn preferred<'a>(
-        &'a self,
-        links: &BTreeMap<LinkName, Link>,
-        link: &'a LinkName,
-        address: IpAddr,
-    ) -> &'a LinkName {
-        let holds = |name: &&LinkName| links.get(*name).is_some_and(|link| link.holds(address));
-        let segment = self.0.get(link);
-        segment.and_then(|names| names.iter().find(holds).or_else(|| names.first())).unwrap_or(link)
+    /// The links on the segment of this link, itself included.
+    pub(super) fn names(&self, link: &LinkName) -> &BTreeSet<LinkName> {
+        const NONE: &BTreeSet<LinkName> = &BTreeSet::new();
+        self.0.get(link).unwrap_or(NONE)
     }
+}
+
+/// On which of these links of one segment the address is announced: the link whose subnet holds it, then the lower name.
+pub(super) fn preferred<'a>(
+    links: &BTreeMap<LinkName, Link>,
+    allowed: &[&'a LinkName],
+    address: IpAddr,
+) -> Option<&'a LinkName> {
+    let holds = |name: &&&LinkName| links.get(**name).is_some_and(|link| link.holds(address));
+    allowed.iter().find(holds).or_else(|| allowed.first()).copied()
 }

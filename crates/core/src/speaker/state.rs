@@ -1,10 +1,10 @@
 //! The whole decision with all its reasons, for `/debug/state` and `herald explain`.
 
-use super::{Link, Speaker};
+use super::{Link, Speaker, segments};
 use crate::{
     LinkName, NodeName, ServiceKey,
     membership::{Member, Standing},
-    ownership::{Silent, Verdict, desired, silent},
+    ownership::{Silent, Verdict},
 };
 use serde::{Serialize, Serializer};
 use std::{
@@ -54,11 +54,12 @@ impl Speaker {
     /// The whole decision with all its reasons, computed anew.
     #[must_use]
     pub fn state(&self) -> State {
+        let segments = segments::of(&self.links, &self.memberships);
         let links = self.memberships.iter().filter_map(|(name, membership)| {
             let state = LinkState {
                 link: self.links.get(name)?.clone(),
                 standing: membership.standing(),
-                members: self.members(membership),
+                members: self.members(membership, segments.names(name)),
                 answers: self.answers.get(name).cloned().unwrap_or_default(),
             };
             Some((name.clone(), state))
@@ -67,12 +68,13 @@ impl Speaker {
     }
 
     fn services(&self) -> BTreeMap<ServiceKey, ServiceState> {
-        let Some(snapshot) = &self.snapshot else { return BTreeMap::new() };
+        let Some(plan) = &self.plan else { return BTreeMap::new() };
+        let segments = segments::of(&self.links, &self.memberships);
         let mut verdicts: BTreeMap<&ServiceKey, BTreeMap<LinkName, Verdict>> = BTreeMap::new();
         for (name, membership) in &self.memberships {
-            let members = self.members(membership);
-            for group in &self.groups {
-                let verdict = desired(snapshot, group, &members);
+            let members = self.members(membership, segments.names(name));
+            for group in plan.groups() {
+                let verdict = plan.desired(group, name, &members);
                 for key in &group.services {
                     verdicts.entry(key).or_default().insert(name.clone(), verdict.clone());
                 }
@@ -81,12 +83,12 @@ impl Speaker {
         let state = |(key, service): (&ServiceKey, &crate::ownership::Announceable)| {
             let state = ServiceState {
                 addresses: service.addresses.to_vec(),
-                silent: silent(&snapshot.config, service),
+                silent: plan.silent(key).cloned(),
                 verdicts: verdicts.remove(key).unwrap_or_default(),
             };
             (key.clone(), state)
         };
-        snapshot.services.iter().map(state).collect()
+        plan.snapshot().services.iter().map(state).collect()
     }
 }
 

@@ -1,10 +1,10 @@
 //! Bytes become a hello, once they are known to be of this cluster.
 
 use super::{
-    ClusterId, Flags, Hello, HelloError, Key, LinkInfo, MAX_LEN, Malformed, Stamp, seal,
+    ClusterId, Flags, Hello, HelloError, IfName, Key, LinkInfo, MAX_LEN, Malformed, Stamp, seal,
     tlv::{
-        FLAGS, Fields, HEADER_LEN, HEARD, HMAC_LEN, INCARNATION, INTERVAL, LEAVING, LINK, LINK_INDEX, MAGIC, NODE,
-        READY, RESTARTING, SEQUENCE, STAMP, VERSION, is_node_name,
+        FLAGS, Fields, HEADER_LEN, HEARD, HMAC_LEN, INCARNATION, INTERVAL, LEAVING, LINK, LINK_INDEX, LINK_NAME, MAGIC,
+        NODE, READY, RESTARTING, SEQUENCE, STAMP, VERSION, is_node_name,
     },
 };
 use crate::Mac;
@@ -56,6 +56,7 @@ fn fields(cluster: ClusterId, bytes: &[u8]) -> Result<Hello, Malformed> {
     let (mut node, mut incarnation, mut sequence, mut interval_ms) = (None, None, None, None);
     let (mut flags, mut link, mut heard, mut stamp) = (None, None, None, None);
     let mut links = Vec::new();
+    let mut names = Vec::new();
     for field in Fields(bytes) {
         let (kind, value) = field?;
         match kind {
@@ -66,9 +67,16 @@ fn fields(cluster: ClusterId, bytes: &[u8]) -> Result<Hello, Malformed> {
             FLAGS => once(&mut flags, kind, read_flags(value))?,
             LINK_INDEX => once(&mut link, kind, array(value).map(|[index]| index))?,
             LINK => links.push(read_link(value).ok_or(Malformed::Value(kind))?),
+            LINK_NAME => names.push(read_name(value).ok_or(Malformed::Value(kind))?),
             HEARD => once(&mut heard, kind, read_heard(value))?,
             STAMP => once(&mut stamp, kind, read_stamp(value))?,
             _ => {}
+        }
+    }
+    for (index, name) in names {
+        let link: &mut LinkInfo = links.get_mut(index).ok_or(Malformed::Value(LINK_NAME))?;
+        if link.name.replace(name).is_some() {
+            return Err(Malformed::Twice(LINK_NAME));
         }
     }
     let link = link.ok_or(Malformed::Missing(LINK_INDEX))?;
@@ -118,6 +126,11 @@ fn read_heard(value: &[u8]) -> Option<Vec<u32>> {
     rest.is_empty().then(|| hashes.iter().map(|hash| u32::from_be_bytes(*hash)).collect())
 }
 
+fn read_name(value: &[u8]) -> Option<(usize, IfName)> {
+    let (index, name) = value.split_first()?;
+    Some((usize::from(*index), IfName::new(std::str::from_utf8(name).ok()?)?))
+}
+
 fn read_link(value: &[u8]) -> Option<LinkInfo> {
     let (mac, mut rest) = value.split_first_chunk::<6>()?;
     let mut addresses = Vec::new();
@@ -130,5 +143,5 @@ fn read_link(value: &[u8]) -> Option<LinkInfo> {
         addresses.push(address);
         rest = tail;
     }
-    Some(LinkInfo { mac: Mac(*mac), addresses })
+    Some(LinkInfo { mac: Mac(*mac), name: None, addresses })
 }

@@ -4,7 +4,7 @@ use super::{
     Hello, Key, MAX_ADDRESSES, MAX_HEARD, MAX_LEN, MAX_LINKS, SealError,
     tlv::{
         FIELD_HEADER_LEN, FLAGS, HEADER_LEN, HEARD, HMAC_LEN, HmacSha256, INCARNATION, INTERVAL, LEAVING, LINK,
-        LINK_INDEX, MAGIC, NODE, READY, RESTARTING, SEQUENCE, STAMP, VERSION, is_node_name,
+        LINK_INDEX, LINK_NAME, MAGIC, NODE, READY, RESTARTING, SEQUENCE, STAMP, VERSION, is_node_name,
     },
 };
 use hmac::{KeyInit, Mac as _};
@@ -12,8 +12,8 @@ use std::net::IpAddr;
 
 /// The authenticated bytes of a hello, at most [`MAX_LEN`].
 ///
-/// When not everything fits, links and addresses are cut, never the rest: the sending link stays, then the others in order up to
-/// [`MAX_LINKS`], then addresses up to [`MAX_ADDRESSES`] a link, those of the sending link first. `link` is adjusted.
+/// When not everything fits, links, names and addresses are cut, never the rest: the sending link stays, then the others in order up to
+/// [`MAX_LINKS`], then names, then addresses up to [`MAX_ADDRESSES`] a link, those of the sending link first. `link` is adjusted.
 ///
 /// # Errors
 /// A node name that is none, no such sending link, an interval of zero, or a heard-set above [`MAX_HEARD`].
@@ -54,13 +54,16 @@ pub fn seal(hello: &Hello, key: &Key) -> Result<Vec<u8>, SealError> {
     let room = MAX_LEN - HEADER_LEN - HMAC_LEN - (FIELD_HEADER_LEN + 1);
     let room = room.saturating_sub(fields.len());
     let kept = fit(hello, own, room);
-    let index = kept.iter().take_while(|(link, _)| *link != own).count();
+    let index = kept.iter().take_while(|kept| kept.link != own).count();
     field(&mut fields, LINK_INDEX, &[u8::try_from(index).unwrap_or(u8::MAX)]);
-    for (link, addresses) in kept {
-        if let Some(info) = hello.links.get(link) {
+    for (index, kept) in (0..).zip(kept) {
+        if let Some(info) = hello.links.get(kept.link) {
             let mut value = info.mac.0.to_vec();
-            info.addresses.iter().take(addresses).for_each(|address| push(&mut value, *address));
+            info.addresses.iter().take(kept.addresses).for_each(|address| push(&mut value, *address));
             field(&mut fields, LINK, &value);
+            if let Some(name) = info.name.filter(|_| kept.named) {
+                field(&mut fields, LINK_NAME, &[&[index], name.as_str().as_bytes()].concat());
+            }
         }
     }
     Ok(envelope(hello, key, &fields))
@@ -116,23 +119,41 @@ const fn address_len(address: IpAddr) -> usize {
     }
 }
 
-/// Which links go into `room` bytes, and how many addresses of each; in the order of the hello.
-fn fit(hello: &Hello, own: usize, mut room: usize) -> Vec<(usize, usize)> {
+/// What goes into a hello of one of its links.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Kept {
+    link: usize,
+    named: bool,
+    addresses: usize,
+}
+
+/// What goes into `room` bytes, in the order of the hello.
+fn fit(hello: &Hello, own: usize, mut room: usize) -> Vec<Kept> {
     const LINK_LEN: usize = FIELD_HEADER_LEN + 6;
+    const NAME_LEN: usize = FIELD_HEADER_LEN + 1;
+    let mut take = |length: usize| {
+        let left = room.checked_sub(length);
+        room = left.unwrap_or(room);
+        left.is_some()
+    };
     let mut kept = Vec::new();
     let by_importance = |count: usize| std::iter::once(own).chain((0..count).filter(move |link| *link != own));
     for link in by_importance(hello.links.len()).take(MAX_LINKS) {
-        if let Some(left) = room.checked_sub(LINK_LEN) {
-            room = left;
-            kept.push((link, 0));
+        if take(LINK_LEN) {
+            kept.push(Kept { link, named: false, addresses: 0 });
         }
     }
-    // Still in order of importance here: the sending link's addresses go first.
-    for (link, addresses) in &mut kept {
-        for address in hello.links.get(*link).into_iter().flat_map(|info| &info.addresses).take(MAX_ADDRESSES) {
-            let Some(left) = room.checked_sub(address_len(*address)) else { break };
-            room = left;
-            *addresses += 1;
+    // Still in order of importance here: the sending link's name and addresses go first.
+    for kept in &mut kept {
+        let name = hello.links.get(kept.link).and_then(|info| info.name);
+        kept.named = name.is_some_and(|name| take(NAME_LEN + name.as_str().len()));
+    }
+    for kept in &mut kept {
+        for address in hello.links.get(kept.link).into_iter().flat_map(|info| &info.addresses).take(MAX_ADDRESSES) {
+            if !take(address_len(*address)) {
+                break;
+            }
+            kept.addresses += 1;
         }
     }
     kept.sort_unstable();

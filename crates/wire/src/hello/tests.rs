@@ -20,9 +20,10 @@ fn hello() -> Hello {
         flags: Flags { ready: true, leaving: false, restarting: true },
         link: 1,
         links: vec![
-            LinkInfo { mac: Mac([2, 0, 0, 0, 0, 1]), addresses: vec![] },
+            LinkInfo { mac: Mac([2, 0, 0, 0, 0, 1]), name: None, addresses: vec![] },
             LinkInfo {
                 mac: Mac([2, 0, 0, 0, 0, 2]),
+                name: None,
                 addresses: vec![Ipv4Addr::new(192, 168, 56, 101).into(), Ipv6Addr::LOCALHOST.into()],
             },
         ],
@@ -166,7 +167,11 @@ fn what_cannot_be_sent() {
 #[test]
 fn too_much_is_cut_from_links_and_addresses_only() {
     let v6 = |n: u16| IpAddr::V6(Ipv6Addr::new(0xfd56, 0, 0, 0, 0, 0, 0, n));
-    let link = |n: u8| LinkInfo { mac: Mac([2, 0, 0, 0, 0, n]), addresses: (0..20).map(v6).collect() };
+    let link = |n: u8| LinkInfo {
+        mac: Mac([2, 0, 0, 0, 0, n]),
+        name: IfName::new(&format!("enp0s31f6v{n:04}")),
+        addresses: (0..20).map(v6).collect(),
+    };
     let full = Hello {
         node: "n".repeat(MAX_NODE),
         heard: (0..200).collect(),
@@ -184,7 +189,29 @@ fn too_much_is_cut_from_links_and_addresses_only() {
     let addresses: Vec<_> = opened.links.iter().map(|link| link.addresses.len()).collect();
     assert_eq!(addresses[..15], [0; 15]);
     assert_eq!(opened.links[15].addresses[..], full.links[30].addresses[..addresses[15]]);
-    assert!(addresses[15] >= 5, "{addresses:?}");
+    // Names come before addresses, that of the sending link before the others.
+    let named: Vec<_> = opened.links.iter().map(|link| link.name.is_some()).collect();
+    assert_eq!(opened.links[15].name, full.links[30].name);
+    assert!(named.iter().filter(|named| **named).count() >= 4, "{named:?}");
+}
+
+#[test]
+fn names_of_links() {
+    let mut named = hello();
+    named.links[1].name = IfName::new("eth1");
+    let bytes = seal(&named, &key(1)).unwrap();
+    assert_eq!(open(&bytes, CLUSTER, &[key(1)]).unwrap(), named);
+    let name = |index: u8, name: &[u8]| {
+        let length = u8::try_from(1 + name.len()).unwrap();
+        [&[10, 0, length, index], name].concat()
+    };
+    assert_eq!(extended(&name(1, b"eth1")).unwrap(), named);
+    assert_eq!(extended(&name(2, b"eth1")), malformed(Malformed::Value(10)), "no such link");
+    assert_eq!(extended(&[name(1, b"a"), name(1, b"b")].concat()), malformed(Malformed::Twice(10)));
+    for bad in [&b""[..], b"a b", b"a/b", b"\n", b"\xff", b"0123456789abcdef"] {
+        assert_eq!(extended(&name(1, bad)), malformed(Malformed::Value(10)), "{bad:?}");
+    }
+    assert_eq!(IfName::new("0123456789abcde").unwrap().to_string(), "0123456789abcde");
 }
 
 #[test]
@@ -194,8 +221,11 @@ fn keys_are_long_enough_and_stay_secret() {
 }
 
 prop_compose! {
-    fn any_link()(mac in any::<[u8; 6]>(), addresses in proptest::collection::vec(any::<IpAddr>(), 0..6)) -> LinkInfo {
-        LinkInfo { mac: Mac(mac), addresses }
+    fn any_link()(
+        mac in any::<[u8; 6]>(), name in proptest::option::of("[!-.0-~]{1,15}"),
+        addresses in proptest::collection::vec(any::<IpAddr>(), 0..6),
+    ) -> LinkInfo {
+        LinkInfo { mac: Mac(mac), name: name.and_then(|name| IfName::new(&name)), addresses }
     }
 }
 

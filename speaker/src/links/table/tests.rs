@@ -1,5 +1,5 @@
 use super::*;
-use crate::links::DEFAULT_EXCLUDED;
+use crate::links::exclude::DEFAULT_EXCLUDED;
 
 const UP: LinkFlags = LinkFlags::Up.union(LinkFlags::LowerUp).union(LinkFlags::Broadcast);
 
@@ -29,7 +29,7 @@ fn table(messages: impl IntoIterator<Item = RouteNetlinkMessage>) -> Table {
 }
 
 fn links(messages: impl IntoIterator<Item = RouteNetlinkMessage>) -> Links {
-    table(messages).links(&DEFAULT_EXCLUDED.map(str::to_owned))
+    table(messages).links(&Exclude::new(DEFAULT_EXCLUDED).unwrap())
 }
 
 fn verdict(link: LinkMessage) -> Result<(), Unusable> {
@@ -40,7 +40,7 @@ fn verdict(link: LinkMessage) -> Result<(), Unusable> {
 fn every_reason_not_to_use_a_link() {
     assert_eq!(verdict(link(2, "eth0", UP, &[])), Ok(()));
     assert_eq!(verdict(link(1, "lo", UP | LinkFlags::Loopback, &[])), Err(Unusable::Loopback));
-    assert_eq!(verdict(link(2, "veth1a", UP, &[])), Err(Unusable::ExcludedByName("veth".into())));
+    assert_eq!(verdict(link(2, "veth1a", UP, &[])), Err(Unusable::ExcludedByName("^veth.*".into())));
     assert_eq!(verdict(link(2, "lowan0", UP, &[])), Ok(()), "not every name with lo in front is the loopback link");
     assert_eq!(verdict(link(2, "eth0", UP, &[LinkAttribute::Controller(3)])), Err(Unusable::Enslaved));
     assert_eq!(verdict(link(2, "eth0", UP, &[LinkAttribute::Controller(0)])), Ok(()));
@@ -63,7 +63,12 @@ fn addresses_appear_once_they_are_valid_and_go_with_their_link() {
         add(net(2, "fd56::0b/64", AddressFlags::Tentative | AddressFlags::Optimistic)),
     ]);
     let of = |table: &Table| -> Vec<String> {
-        table.links(&[]).into_values().flat_map(|link| link.addresses).map(|net| net.to_string()).collect()
+        table
+            .links(&Exclude::default())
+            .into_values()
+            .flat_map(|link| link.addresses)
+            .map(|net| net.to_string())
+            .collect()
     };
     assert_eq!(of(&table), ["192.168.56.101/24", "fd56::b/64"]);
     table.apply(&add(net(2, "fd56::101/64", AddressFlags::Permanent)));
@@ -71,7 +76,7 @@ fn addresses_appear_once_they_are_valid_and_go_with_their_link() {
     table.apply(&RouteNetlinkMessage::DelAddress(net(2, "192.168.56.101/24", AddressFlags::empty())));
     assert_eq!(of(&table), ["fd56::101/64", "fd56::b/64"]);
     table.apply(&RouteNetlinkMessage::DelLink(link(2, "eth0", UP, &[])));
-    assert!(table.links(&[]).is_empty());
+    assert!(table.links(&Exclude::default()).is_empty());
     table.apply(&RouteNetlinkMessage::NewLink(link(2, "eth0", UP, &[])));
     assert_eq!(of(&table), [""; 0], "a new link has no old addresses");
 }

@@ -1,5 +1,13 @@
 use super::*;
-use herald_api::endpoints::Endpoint;
+use crate::observe::settings::KINDS;
+use herald_api::{
+    crd::{L2Advertisement, Unread},
+    endpoints::Endpoint,
+    sources::{Kind as SourceKind, Source},
+};
+use herald_core::config::Config;
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::{Value, json};
 
 fn key(name: &str) -> ObjectKey {
     ObjectKey { namespace: "default".into(), name: name.into() }
@@ -30,14 +38,38 @@ fn reset<T>(objects: impl IntoIterator<Item = (ObjectKey, T)>) -> Change<T> {
 
 /// A world in which every watch has delivered its first full list.
 fn complete() -> World {
-    let mut world = World::new(false);
+    let mut world = World::new(Me {
+        node: "w1".into(),
+        namespace: "metallb-system".to_owned(),
+        excluded: Arc::new(Exclude::new(["^veth"]).unwrap()),
+        ignore_exclude_label: false,
+    });
     assert!(!world.apply(Input::Services(reset([(key("web"), service())]))));
     assert!(!world.apply(Input::Slices(reset([(key("web-1"), slice("w1", true))]))));
     assert!(!world.apply(Input::Nodes(reset([]))));
     assert!(!world.apply(Input::Speakers(reset([]))));
+    assert!(!world.apply(Input::Excluded(reset([]))));
+    let (last, first) = KINDS.split_last().unwrap();
+    for kind in first {
+        assert!(!world.apply(Input::Settings(*kind, reset([]))));
+    }
     assert!(world.snapshot().is_none(), "nothing is decided before every list has come");
-    assert!(world.apply(Input::Config(reset([]))));
+    assert!(world.apply(Input::Settings(*last, reset([]))));
     world
+}
+
+fn object(kind: &str, name: &str, spec: Value) -> Value {
+    json!({ "apiVersion": "metallb.io/v1beta1", "kind": kind, "metadata": { "name": name }, "spec": spec })
+}
+
+fn config_map(text: &str) -> Change<Source> {
+    let object: ConfigMap =
+        serde_json::from_value(json!({ "metadata": { "name": "config" }, "data": { "config": text } })).unwrap();
+    Change::Set { key: key("config"), value: Source::from(&object), newest: 11 }
+}
+
+fn config(world: &mut World) -> Arc<Config> {
+    world.snapshot().unwrap().config
 }
 
 fn serving_of(world: &mut World) -> Serving {
@@ -99,16 +131,27 @@ fn a_lost_api_server_keeps_everything_and_is_told_in_the_stamp() {
 #[test]
 fn a_wrong_or_deleted_configuration_leaves_the_last_good_one() {
     let mut world = complete();
-    let good = herald_api::config_map::parse("address-pools: [{name: a, protocol: layer2, addresses: [192.0.2.0/24]}]");
-    assert!(world.apply(Input::Config(Change::Set { key: key("config"), value: good, newest: 11 })));
-    let pools = |world: &mut World| world.snapshot().unwrap().config.pools.len();
-    assert_eq!(pools(&mut world), 1);
-    let wrong = herald_api::config_map::parse("address-pools: [{name: a}]");
-    assert!(wrong.is_err());
-    world.apply(Input::Config(Change::Set { key: key("config"), value: wrong, newest: 12 }));
-    assert_eq!(pools(&mut world), 1);
-    world.apply(Input::Config(Change::Gone { key: key("config"), newest: 13 }));
-    assert_eq!(pools(&mut world), 1);
+    let map = |text: &str| Input::Settings(SourceKind::ConfigMap, config_map(text));
+    assert!(world.apply(map("address-pools: [{name: a, protocol: layer2, addresses: [192.0.2.0/24]}]")));
+    assert_eq!(config(&mut world).pools.len(), 1);
+    world.apply(map("address-pools: [{name: a}]"));
+    assert_eq!(config(&mut world).pools.len(), 1);
+    world.apply(Input::Settings(SourceKind::ConfigMap, Change::Gone { key: key("config"), newest: 13 }));
+    assert_eq!(config(&mut world).pools.len(), 1);
+}
+
+#[test]
+fn custom_resources_add_up_and_their_removal_counts() {
+    let mut world = complete();
+    world.snapshot();
+    let l2: Unread<L2Advertisement> =
+        serde_json::from_value(object("L2Advertisement", "l2", json!({ "interfaces": ["eth1"] }))).unwrap();
+    let set = Change::Set { key: key("l2"), value: Source::from(l2), newest: 11 };
+    assert!(world.apply(Input::Settings(SourceKind::L2Advertisement, set.clone())));
+    assert!(!world.apply(Input::Settings(SourceKind::L2Advertisement, set)), "nothing new");
+    assert_eq!(config(&mut world).l2_advertisements.len(), 1);
+    assert!(world.apply(Input::Settings(SourceKind::L2Advertisement, reset([]))));
+    assert!(config(&mut world).l2_advertisements.is_empty());
 }
 
 #[test]
