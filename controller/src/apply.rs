@@ -1,9 +1,13 @@
 //! The only writer: Service status, and Events.
 
-use crate::state::{Outcome, Settled, Write};
+use crate::{
+    deprecated::News,
+    state::{Outcome, Settled, Write},
+};
 use herald_api::{
     event::{self, Kind, ServiceEvent},
     service,
+    sources::Problem,
 };
 use herald_core::{ServiceKey, allocate::Event};
 use herald_runtime::{
@@ -71,30 +75,39 @@ pub(crate) fn tell_settled(events: &EventWriter, settled: &Settled) {
 /// Tells the user what happened to a Service.
 pub(crate) fn tell(writer: &EventWriter, key: &ServiceKey, uid: &str, events: &[Event]) {
     for event in events {
-        let ServiceEvent { reason, kind, message } = ServiceEvent::from_allocation(key, event);
-        match kind {
-            // What was assigned is logged when it is written.
-            Kind::Normal => tracing::debug!(service = %key, reason, "{message}"),
-            Kind::Warning => tracing::warn!(service = %key, reason, "{message}"),
-        }
-        writer.publish(Notice {
-            about: event::object_reference("Service", &key.namespace, &key.name, uid),
-            kind: match kind {
-                Kind::Normal => EventKind::Normal,
-                Kind::Warning => EventKind::Warning,
-            },
-            reason: reason.to_owned(),
-            message,
-        });
+        publish(writer, key, uid, ServiceEvent::from_allocation(key, event));
     }
 }
 
-/// Tells the user that the configuration is invalid.
-pub(crate) fn tell_invalid(writer: &EventWriter, namespace: &str, name: &str, uid: &str, message: &str) {
+/// Tells the user that a Service has an annotation under MetalLB's old prefix.
+pub(crate) fn tell_deprecated(writer: &EventWriter, news: &News) {
+    publish(writer, &news.service, &news.uid, ServiceEvent::deprecated_annotation(&news.key));
+}
+
+fn publish(writer: &EventWriter, key: &ServiceKey, uid: &str, event: ServiceEvent) {
+    let ServiceEvent { reason, kind, message } = event;
+    match kind {
+        // What was assigned is logged when it is written.
+        Kind::Normal => tracing::debug!(service = %key, reason, "{message}"),
+        Kind::Warning => tracing::warn!(service = %key, reason, "{message}"),
+    }
+    writer.publish(Notice {
+        about: event::object_reference("Service", &key.namespace, &key.name, uid),
+        kind: match kind {
+            Kind::Normal => EventKind::Normal,
+            Kind::Warning => EventKind::Warning,
+        },
+        reason: reason.to_owned(),
+        message,
+    });
+}
+
+/// Tells the user that a configuration object has a mistake. Logged elsewhere.
+pub(crate) fn tell_problem(writer: &EventWriter, namespace: &str, problem: &Problem, message: &str) {
     // Events are limited to 1,024 bytes of message by the API.
     let message: String = message.chars().take(900).collect();
     writer.publish(Notice {
-        about: event::object_reference("ConfigMap", namespace, name, uid),
+        about: event::config_reference(&problem.object, namespace, &problem.uid),
         kind: EventKind::Warning,
         reason: "InvalidConfiguration".to_owned(),
         message,

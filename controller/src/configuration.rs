@@ -1,169 +1,291 @@
-//! The configuration in force: the last good one, whatever happens to its ConfigMap afterwards.
+//! The configuration: all its objects, what is in force, and what is wrong.
 
-use crate::observe::ConfigObject;
-use herald_api::config_map::ConfigFile;
-use herald_runtime::watch::Change;
-use serde::Serialize;
+use herald_api::sources::{
+    InForce, Kind, ObjectId, Problem, Source, Sources,
+    texts::{self, Component},
+};
+use herald_core::{PoolName, allocate::Broken, config::Config};
+use herald_runtime::watch::{Change, ObjectKey};
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-/// What is known of the ConfigMap.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "state", rename_all = "camelCase")]
-pub(crate) enum Status {
-    /// The watch has not delivered yet.
-    #[default]
-    Unknown,
-    /// There is none.
-    Absent,
-    /// It is wrong.
-    Invalid {
-        /// All its mistakes.
-        message: String,
-        /// For events.
-        #[serde(skip)]
-        uid: String,
-    },
-    /// It is in force.
-    InForce,
+/// Every kind of configuration object.
+const KINDS: [Kind; 7] = [
+    Kind::ConfigMap,
+    Kind::IpAddressPool,
+    Kind::L2Advertisement,
+    Kind::BgpAdvertisement,
+    Kind::BgpPeer,
+    Kind::BfdProfile,
+    Kind::Community,
+];
+
+/// What is known of the configuration.
+#[derive(Debug)]
+pub(crate) struct Configuration {
+    sources: Sources,
+    /// Kinds whose first list has not come yet: nothing is in force before all are known.
+    awaited: BTreeSet<Kind>,
+    /// Whether something changed since the last merge.
+    dirty: bool,
+    /// Whether there ever was a configuration. Before that Services wait and keep what they have: a cluster whose configuration comes later
+    /// (after a change of engines, for example) loses nothing.
+    established: bool,
+    broken: Broken,
 }
 
-/// The ConfigMap's state and the configuration in force.
-#[derive(Debug, Default)]
-pub(crate) struct Configuration {
-    status: Status,
-    in_force: Option<ConfigFile>,
+impl Default for Configuration {
+    fn default() -> Self {
+        Self {
+            sources: Sources::default(),
+            awaited: KINDS.into(),
+            dirty: false,
+            established: false,
+            broken: Broken::default(),
+        }
+    }
 }
 
 impl Configuration {
-    /// Takes in a change; whether another configuration is in force now.
-    pub(crate) fn observe(&mut self, change: Change<ConfigObject>) -> bool {
-        let object = match change {
-            // The selector is for one name: there is at most one.
-            Change::Reset { mut objects, .. } => objects.pop_first().map(|(_, object)| object),
-            Change::Set { value, .. } => Some(value),
-            Change::Gone { .. } => None,
-            Change::Disconnected(_) | Change::Connected => return false,
-        };
-        let before = self.status.clone();
-        let changed = match object {
-            None => {
-                self.status = Status::Absent;
-                false
+    /// Takes in a change of the objects of a kind.
+    pub(crate) fn observe(&mut self, kind: Kind, change: Change<Source>) {
+        let id = |key: ObjectKey| ObjectId::new(kind, key.name);
+        match change {
+            Change::Reset { objects, .. } => {
+                self.sources.reset(kind, objects.into_iter().map(|(key, source)| (key.name, source)));
+                self.awaited.remove(&kind);
             }
-            Some(ConfigObject { uid, content: Err(errors) }) => {
-                self.status = Status::Invalid { message: errors.to_string(), uid };
-                false
-            }
-            Some(ConfigObject { content: Ok(file), .. }) => {
-                self.status = Status::InForce;
-                let changed = self.in_force.as_ref() != Some(&file);
-                self.in_force = Some(file);
-                changed
-            }
-        };
-        if self.status != before || changed {
-            self.tell();
+            Change::Set { key, value, .. } => self.sources.set(id(key), Some(value)),
+            Change::Gone { key, .. } => self.sources.set(id(key), None),
+            Change::Disconnected(_) | Change::Connected => return,
         }
-        changed
+        self.dirty = true;
     }
 
-    fn tell(&self) {
-        let kept = if self.in_force.is_some() { "the last good configuration stays in force" } else { "Services wait" };
-        match &self.status {
-            Status::Unknown => {}
-            Status::Absent => tracing::warn!("the configuration's ConfigMap does not exist: {kept}"),
-            Status::Invalid { message, .. } => {
-                tracing::error!(errors = message, "the configuration is invalid: {kept}")
+    /// Decides anew what is in force, if anything changed; whether that is something else now.
+    pub(crate) fn merge(&mut self) -> bool {
+        if !self.dirty || !self.awaited.is_empty() {
+            return false;
+        }
+        self.dirty = false;
+        let before = (self.in_force().cloned(), self.broken.clone(), self.problems().to_vec());
+        self.sources.merge();
+        self.established |= !self.sources.is_empty();
+        self.broken = broken(self.problems());
+        self.tell(before.0.as_ref(), &before.2);
+        (before.0.as_ref(), &before.1) != (self.in_force(), &self.broken)
+    }
+
+    fn tell(&self, before: Option<&Config>, known: &[Problem]) {
+        for problem in self.problems().iter().filter(|problem| !known.contains(problem)) {
+            tracing::warn!(object = %problem.object, "configuration: {}", problem.message());
+        }
+        match self.in_force() {
+            Some(config) if before != Some(config) => {
+                tracing::info!(pools = config.pools.len(), "configuration in force");
             }
-            Status::InForce => {
-                let pools = self.in_force.as_ref().map_or(0, |file| file.config.pools.len());
-                tracing::info!(pools, "configuration loaded");
-            }
+            None => tracing::warn!("no configuration: Services wait"),
+            Some(_) => {}
         }
     }
 
-    /// The configuration in force.
-    pub(crate) fn in_force(&self) -> Option<&ConfigFile> {
-        self.in_force.as_ref()
+    /// The configuration in force; `None` before everything is known, and while there never was one.
+    pub(crate) fn in_force(&self) -> Option<&Config> {
+        let config = &self.sources.outcome().config;
+        // Nothing but mistakes: as if nothing were there yet.
+        let only_mistakes = config.pools.is_empty() && self.broken != Broken::default();
+        (self.established && !only_mistakes).then_some(config)
     }
 
-    /// What is known of the ConfigMap.
-    pub(crate) fn status(&self) -> &Status {
-        &self.status
+    /// Pools that are not in force because of a mistake.
+    pub(crate) const fn broken(&self) -> &Broken {
+        &self.broken
     }
 
-    /// Whether the newest configuration is not the one in force.
+    /// What is wrong with which object.
+    pub(crate) fn problems(&self) -> &[Problem] {
+        &self.sources.outcome().problems
+    }
+
+    /// What the controller's ConfigurationState says; `None` before everything is known.
+    pub(crate) fn summary(&self, namespace: &str) -> Option<String> {
+        self.awaited.is_empty().then(|| texts::error_summary(self.problems(), Component::Controller, namespace))
+    }
+
+    /// Whether something of the newest configuration is not in force.
     pub(crate) fn is_stale(&self) -> bool {
-        match self.status {
-            Status::Unknown | Status::InForce => false,
-            Status::Absent => self.in_force.is_some(),
-            Status::Invalid { .. } => true,
-        }
+        self.problems().iter().any(|problem| !problem.is_transient())
     }
 
     /// For `/readyz`: whether all is well, and the detail.
     pub(crate) fn detail(&self) -> (bool, String) {
-        let kept = if self.in_force.is_some() { "the last good one stays in force" } else { "Services wait" };
-        match &self.status {
-            Status::Unknown => (false, "not read yet".to_owned()),
-            Status::Absent => (false, format!("the ConfigMap does not exist: {kept}")),
-            Status::Invalid { message, .. } => (false, format!("invalid, {kept}: {message}")),
-            Status::InForce => {
-                (true, format!("{} pools", self.in_force.as_ref().map_or(0, |file| file.config.pools.len())))
+        if !self.awaited.is_empty() {
+            return (false, "not read yet".to_owned());
+        }
+        let pools = self.in_force().map(|config| config.pools.len());
+        match (pools, self.problems()) {
+            (None, []) => (false, "there is none: create an IPAddressPool, or the ConfigMap".to_owned()),
+            (Some(pools), []) => (true, format!("{pools} pools")),
+            (pools, [first, rest @ ..]) => {
+                let others = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
+                let kept = match first.in_force {
+                    InForce::LastGood => "the last good version stays in force",
+                    InForce::Nothing => "nothing of it is in force",
+                };
+                let pools = pools.map_or_else(|| "Services wait".to_owned(), |pools| format!("{pools} pools"));
+                (false, format!("{pools}; {first}; {kept}{others}"))
             }
         }
+    }
+
+    /// For `/debug/state`.
+    pub(crate) fn describe(&self) -> Value {
+        let problems: Vec<Value> = self
+            .problems()
+            .iter()
+            .map(|it| json!({ "object": it.object, "message": it.message(), "transient": it.is_transient() }))
+            .collect();
+        json!({
+            "awaited": self.awaited,
+            "problems": problems,
+            "broken": self.broken,
+            "inForce": self.in_force(),
+        })
+    }
+}
+
+/// Pools that a mistake keeps from being in force.
+fn broken(problems: &[Problem]) -> Broken {
+    let mut broken = Broken::default();
+    for problem in problems.iter().filter(|problem| problem.in_force == InForce::Nothing) {
+        match problem.object.kind {
+            Kind::IpAddressPool => {
+                broken.pools.insert(PoolName::new(problem.object.name.clone()));
+            }
+            Kind::ConfigMap => broken.others = true,
+            _ => {}
+        }
+    }
+    broken
+}
+
+/// Which problems were told as events: each once for each object.
+#[derive(Debug, Default)]
+pub(crate) struct Told(BTreeMap<(ObjectId, Arc<str>), BTreeSet<String>>);
+
+impl Told {
+    /// The problems that are new, with their messages; what is over is forgotten, so that it is told when it comes again.
+    pub(crate) fn news<'p>(&mut self, problems: &'p [Problem]) -> Vec<(&'p Problem, String)> {
+        let mut now: BTreeMap<(ObjectId, Arc<str>), BTreeSet<String>> = BTreeMap::new();
+        let mut news = Vec::new();
+        for problem in problems {
+            let (key, message) = ((problem.object.clone(), problem.uid.clone()), problem.message());
+            let known = self.0.get(&key).is_some_and(|known| known.contains(&message));
+            if now.entry(key).or_default().insert(message.clone()) && !known {
+                news.push((problem, message));
+            }
+        }
+        self.0 = now;
+        news
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use herald_api::config_map::from_object;
-    use herald_runtime::watch::ObjectKey;
-    use k8s_openapi::api::core::v1::ConfigMap;
+    use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+
+    fn config_map(text: &str) -> Source {
+        let metadata = ObjectMeta { name: Some("config".to_owned()), uid: Some("u".to_owned()), ..Default::default() };
+        Source::from(&ConfigMap {
+            metadata,
+            data: Some([("config".to_owned(), text.to_owned())].into()),
+            ..ConfigMap::default()
+        })
+    }
 
     fn key() -> ObjectKey {
         ObjectKey { namespace: "ns".into(), name: "config".into() }
     }
 
-    fn good() -> ConfigObject {
-        let file = ConfigFile::default();
-        ConfigObject { uid: "u".to_owned(), content: Ok(file) }
+    fn none() -> Change<Source> {
+        Change::Reset { objects: [].into(), newest: 0 }
     }
 
-    fn bad() -> ConfigObject {
-        ConfigObject { uid: "u".to_owned(), content: from_object(&ConfigMap::default()) }
+    /// All other kinds are known and empty.
+    fn others() -> Configuration {
+        let mut configuration = Configuration::default();
+        for kind in KINDS.into_iter().skip(1) {
+            configuration.observe(kind, none());
+        }
+        configuration
     }
 
-    fn set(value: ConfigObject) -> Change<ConfigObject> {
-        Change::Set { key: key(), value, newest: 1 }
+    fn set(configuration: &mut Configuration, text: &str) -> bool {
+        configuration.observe(Kind::ConfigMap, Change::Set { key: key(), value: config_map(text), newest: 1 });
+        configuration.merge()
+    }
+
+    const GOOD: &str = "address-pools: [{name: p, protocol: layer2, addresses: [192.0.2.0/24]}]";
+
+    #[test]
+    fn nothing_is_in_force_before_every_kind_is_known() {
+        let mut configuration = others();
+        assert!(!set(&mut configuration, GOOD) && configuration.in_force().is_none());
+        assert_eq!((configuration.summary("ns"), configuration.detail().1.as_str()), (None, "not read yet"));
+        let objects = [(key(), config_map(GOOD))].into();
+        configuration.observe(Kind::ConfigMap, Change::Reset { objects, newest: 1 });
+        assert!(configuration.merge() && configuration.in_force().is_some());
+        assert_eq!(configuration.summary("ns").as_deref(), Some(""));
+        assert!(!configuration.merge(), "nothing changed");
     }
 
     #[test]
-    fn a_missing_one_is_a_state_of_its_own_and_not_stale() {
-        let mut configuration = Configuration::default();
-        assert!(!configuration.observe(Change::Reset { objects: [].into(), newest: 0 }));
-        assert_eq!(configuration.status(), &Status::Absent);
+    fn no_object_at_all_is_no_configuration_and_not_stale() {
+        let mut configuration = others();
+        configuration.observe(Kind::ConfigMap, none());
+        assert!(!configuration.merge());
         assert!(!configuration.is_stale() && configuration.in_force().is_none());
-        assert!(configuration.detail().1.contains("Services wait"));
+        assert!(!configuration.detail().0);
     }
 
     #[test]
     fn the_last_good_one_survives_a_bad_one_and_a_deletion() {
-        let mut configuration = Configuration::default();
-        assert!(configuration.observe(set(good())));
-        assert!(!configuration.observe(set(bad())));
+        let mut configuration = others();
+        configuration.observe(Kind::ConfigMap, none());
+        assert!(set(&mut configuration, GOOD));
+        assert!(!set(&mut configuration, "address-pools: 17"));
         assert!(configuration.is_stale() && configuration.in_force().is_some());
-        assert!(matches!(configuration.status(), Status::Invalid { .. }));
-        assert!(!configuration.observe(set(good())), "the same configuration is no change");
+        assert!(configuration.detail().1.contains("the last good version stays in force"));
+        assert!(!set(&mut configuration, GOOD), "the same configuration is no change");
         assert!(!configuration.is_stale());
-        assert!(!configuration.observe(Change::Gone { key: key(), newest: 2 }));
+        configuration.observe(Kind::ConfigMap, Change::Gone { key: key(), newest: 2 });
+        assert!(!configuration.merge());
         assert!(configuration.is_stale() && configuration.in_force().is_some());
     }
 
     #[test]
     fn a_bad_first_one_leaves_nothing_in_force() {
-        let mut configuration = Configuration::default();
-        assert!(!configuration.observe(set(bad())));
-        assert!(configuration.is_stale() && configuration.in_force().is_none());
+        let mut configuration = others();
+        configuration.observe(Kind::ConfigMap, none());
+        set(&mut configuration, "address-pools: 17");
+        assert!(configuration.is_stale() && configuration.in_force().is_none() && configuration.broken().others);
+    }
+
+    #[test]
+    fn each_problem_is_told_once_until_it_is_over() {
+        let mut configuration = others();
+        configuration.observe(Kind::ConfigMap, none());
+        let mut told = Told::default();
+        set(&mut configuration, "address-pools: 17");
+        assert_eq!(told.news(configuration.problems()).len(), 1);
+        assert_eq!(told.news(configuration.problems()), []);
+        set(&mut configuration, GOOD);
+        assert_eq!(told.news(configuration.problems()), []);
+        set(&mut configuration, "address-pools: 17");
+        assert_eq!(told.news(configuration.problems()).len(), 1);
     }
 }

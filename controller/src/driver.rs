@@ -1,19 +1,26 @@
 //! The one task that owns the controller's state.
 //!
-//! It decides only when it may and when everything is known: this replica leads, MetalLB does not run, a valid configuration was read, and the
-//! Services are completely listed. The list is made anew at the start of every term, so that it contains whatever an earlier leader wrote.
+//! It decides only when it may and when everything is known: this replica leads, MetalLB does not run, a configuration is in force, and
+//! namespaces and Services are completely listed. The list of Services is made anew at the start of every term, so that it contains whatever
+//! an earlier leader wrote.
+
+mod inputs;
+mod show;
 
 use crate::{
     apply,
-    configuration::{Configuration, Status},
+    configuration::{Configuration, Told},
+    deprecated::Deprecated,
     key_secret,
     metrics::Metrics,
-    observe::{self, Input},
-    state::{Outcome, Promise, Settled, State, Write},
+    observe::{self, Input, Reported, Watches},
+    report::{self, Report},
+    state::{Outcome, Promise, State, Write},
 };
+use herald_api::crd::{ConfigurationStateStatus, IPAddressPoolStatus};
 use herald_core::{
-    ServiceKey,
-    allocate::{self, Assignment, Decision, Effect, Event, Facts, Plan},
+    PoolName, ServiceKey,
+    allocate::{self, Assignment, Decision, Effect, Event, Facts, Plan, Usage},
     service::Namespaces,
 };
 use herald_runtime::{
@@ -21,11 +28,15 @@ use herald_runtime::{
     events::EventWriter,
     lease::{Leadership, Term},
     readiness::Condition,
+    served::Served,
     shutdown::Shutdown,
     standby::Standby,
 };
-use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -36,6 +47,11 @@ use tokio::{
 const IN_FLIGHT: usize = 32;
 /// Inputs taken in before planning once for all of them.
 const BATCH: usize = 4096;
+/// Planning costs at most a tenth of the time: after a plan that took long, the next one waits longer. The first change after a quiet time
+/// is planned at once, and what is planned already goes on being written.
+const COST_SHARE: u32 = 10;
+/// Longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// What the driver works with.
 pub(crate) struct Parts {
@@ -73,6 +89,8 @@ struct Reign {
 /// A planned write.
 struct Planned {
     key: ServiceKey,
+    /// The incarnation that it was planned for.
+    uid: String,
     assignment: Option<Assignment>,
     promise: Promise,
 }
@@ -80,8 +98,20 @@ struct Planned {
 pub(crate) struct Driver {
     parts: Parts,
     configuration: Configuration,
-    /// The invalid configuration that was told as an event.
-    told_invalid: Option<String>,
+    /// Problems of the configuration that were told as events.
+    told_problems: Told,
+    /// `None` before the first list.
+    namespaces: Option<Namespaces>,
+    /// Pools that are objects, as they report.
+    pools: BTreeMap<Arc<str>, Reported<IPAddressPoolStatus>>,
+    /// Our ConfigurationState, as it is; `None` before the first list.
+    reported_state: Option<Option<Reported<ConfigurationStateStatus>>>,
+    served: Option<Served>,
+    reports: watch::Sender<Option<Arc<Report>>>,
+    /// Whether there may be something else to report than was published.
+    report_due: bool,
+    usage: BTreeMap<PoolName, Usage>,
+    deprecated: Deprecated,
     reign: Option<Reign>,
     /// Number of the Services watch in force.
     watch: u64,
@@ -93,6 +123,8 @@ pub(crate) struct Driver {
     writes: JoinSet<(Write, Outcome)>,
     /// Whether something changed since the last plan.
     dirty: bool,
+    /// No plan before this moment.
+    not_before: Instant,
 }
 
 /// What woke the driver.
@@ -109,7 +141,15 @@ impl Driver {
         Self {
             parts,
             configuration: Configuration::default(),
-            told_invalid: None,
+            told_problems: Told::default(),
+            namespaces: None,
+            pools: BTreeMap::new(),
+            reported_state: None,
+            served: None,
+            reports: watch::channel(None).0,
+            report_due: false,
+            usage: BTreeMap::new(),
+            deprecated: Deprecated::default(),
             reign: None,
             watch: 0,
             state: State::default(),
@@ -118,14 +158,23 @@ impl Driver {
             queue: VecDeque::new(),
             writes: JoinSet::new(),
             dirty: false,
+            not_before: Instant::now(),
         }
     }
 
     /// Runs until shutdown, and then until what is under way has ended (bounded by the bound of a write).
     pub(crate) async fn run(mut self) {
-        let tx = self.parts.inputs.0.clone();
-        let shutdown = self.parts.shutdown.clone();
-        observe::config(self.parts.client.clone(), &self.parts.namespace, &self.parts.config_name, tx, shutdown);
+        let watches = Watches {
+            client: self.parts.client.clone(),
+            namespace: self.parts.namespace.clone(),
+            config_name: self.parts.config_name.clone(),
+            tx: self.parts.inputs.0.clone(),
+            shutdown: self.parts.shutdown.clone(),
+        };
+        self.served = Some(watches.start());
+        let (client, namespace) = (self.parts.client.clone(), self.parts.namespace.clone());
+        // Ends with the channel.
+        tokio::spawn(report::run(client, namespace, self.reports.subscribe()));
         loop {
             self.step();
             match self.wait().await {
@@ -153,6 +202,8 @@ impl Driver {
 
     async fn wait(&mut self) -> Wake {
         let retry = if self.may_act() { self.state.next_retry() } else { None };
+        let plan = (self.may_act() && self.may_plan()).then_some(self.not_before);
+        let next = retry.into_iter().chain(plan).min();
         let parts = &mut self.parts;
         tokio::select! {
             () = parts.shutdown.wait() => Wake::Shutdown,
@@ -165,59 +216,8 @@ impl Driver {
             Some(request) = parts.debug.recv() => Wake::Debug(request),
             () = parts.leadership.changed() => Wake::Look,
             Ok(()) = parts.standby.changed() => Wake::Look,
-            () = async { match retry { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => Wake::Look,
+            () = async { match next { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => Wake::Look,
         }
-    }
-
-    fn take_in(&mut self, input: Input) {
-        self.parts.metrics.client.updates.inc();
-        match input {
-            Input::Config(change) => {
-                if self.configuration.observe(change) {
-                    self.changed();
-                }
-                if self.configuration.is_stale() {
-                    self.parts.metrics.client.update_errors.inc();
-                }
-            }
-            Input::Services { watch, change } if watch == self.watch && self.reign.is_some() => {
-                let (dirty, settled) = self.state.observe(change);
-                if dirty {
-                    self.changed();
-                }
-                for settled in settled {
-                    self.settle(settled);
-                }
-            }
-            // A watch of an earlier term.
-            Input::Services { .. } => {}
-        }
-    }
-
-    /// What was planned before is not carried out any further: it was decided on something else.
-    fn changed(&mut self) {
-        self.dirty = true;
-        self.queue.clear();
-    }
-
-    fn wrote(&mut self, write: &Write, outcome: &Outcome) {
-        self.parts.metrics.wrote(apply::label(outcome));
-        if !matches!(outcome, Outcome::Done(_)) {
-            self.parts.metrics.client.update_errors.inc();
-        }
-        let (dirty, settled) = self.state.ended(write, outcome, Instant::now());
-        if dirty {
-            self.changed();
-        }
-        if let Some(settled) = settled {
-            self.settle(settled);
-        }
-    }
-
-    /// A write is done: now its story may be told.
-    fn settle(&mut self, settled: Settled) {
-        apply::tell_settled(&self.parts.events, &settled);
-        self.told.decisions.insert(settled.key, settled.promise.decision);
     }
 
     fn standby_clear(&self) -> bool {
@@ -233,6 +233,9 @@ impl Driver {
     /// Everything that follows from the state as it is now. Does nothing when nothing is to be done.
     fn step(&mut self) {
         self.follow_leadership();
+        if self.configuration.merge() {
+            self.changed();
+        }
         if self.may_act() {
             self.ensure_key();
             let now = Instant::now();
@@ -241,7 +244,7 @@ impl Driver {
             for write in self.state.repeat(now, free) {
                 self.send(write);
             }
-            if self.dirty && self.state.is_complete() && !self.state.frees_unresolved() {
+            if self.may_plan() && self.not_before <= now {
                 self.decide(now);
             }
             self.dispatch(now);
@@ -250,6 +253,15 @@ impl Driver {
             self.dirty = true;
         }
         self.report();
+    }
+
+    /// Whether there is something to plan, and everything is known that a plan needs.
+    fn may_plan(&self) -> bool {
+        self.dirty
+            && self.namespaces.is_some()
+            && self.configuration.in_force().is_some()
+            && self.state.is_complete()
+            && !self.state.frees_unresolved()
     }
 
     fn follow_leadership(&mut self) {
@@ -281,7 +293,9 @@ impl Driver {
         self.told = Plan::default();
         self.plan = Plan::default();
         self.queue.clear();
-        self.told_invalid = None;
+        self.told_problems = Told::default();
+        self.deprecated = Deprecated::default();
+        self.usage.clear();
         self.dirty = false;
     }
 
@@ -300,18 +314,20 @@ impl Driver {
 
     /// Plans for all Services, tells what needs no write, and queues what does.
     fn decide(&mut self, now: Instant) {
-        let Some(file) = self.configuration.in_force() else { return };
+        let (Some(config), Some(namespaces)) = (self.configuration.in_force(), &self.namespaces) else { return };
         let began = std::time::Instant::now();
+        let services = self.state.services();
         let plan = allocate::plan(Facts {
-            config: &file.config,
-            namespaces: &Namespaces::new(),
-            services: self.state.services(),
-            changed_terms: &BTreeMap::new(),
-            broken: &allocate::Broken::default(),
+            config,
+            namespaces,
+            services,
+            changed_terms: self.state.changed_terms(),
+            broken: self.configuration.broken(),
         });
-        let effects = allocate::effects(self.state.services(), &self.told, &plan);
+        let effects = allocate::effects(services, &self.told, &plan);
+        self.usage = allocate::usage(config, &plan);
         self.parts.metrics.plan_seconds.observe(began.elapsed().as_secs_f64());
-        self.parts.metrics.planned(&file.config, &plan);
+        self.parts.metrics.planned(&plan, &self.usage);
 
         let mut events: BTreeMap<ServiceKey, Vec<Event>> = BTreeMap::new();
         let mut writes = Vec::new();
@@ -327,7 +343,8 @@ impl Driver {
             let events = events.remove(&key).unwrap_or_default();
             // Nothing is told about what is not done: a Service in a pause keeps its story for later.
             if self.state.may_write(&key, now) {
-                self.queue.push_back(Planned { key, assignment, promise: Promise { decision, events } });
+                let uid = self.state.uid(&key).unwrap_or_default().to_owned();
+                self.queue.push_back(Planned { key, uid, assignment, promise: Promise { decision, events } });
             }
         }
         self.told.decisions.retain(|key, _| plan.decisions.contains_key(key));
@@ -348,13 +365,17 @@ impl Driver {
         tracing::debug!(services = plan.decisions.len(), writes = self.queue.len(), "planned");
         self.plan = plan;
         self.dirty = false;
+        self.not_before = Instant::now() + (began.elapsed() * COST_SHARE).min(LONGEST_PAUSE);
+        self.report_due = true;
     }
 
     fn dispatch(&mut self, now: Instant) {
         while self.writes.len() < IN_FLIGHT
-            && let Some(Planned { key, assignment, promise }) = self.queue.pop_front()
+            && let Some(Planned { key, uid, assignment, promise }) = self.queue.pop_front()
         {
-            if let Some(write) = self.state.begin(&key, assignment, promise, now) {
+            if self.state.uid(&key) == Some(uid.as_str())
+                && let Some(write) = self.state.begin(&key, assignment, promise, now)
+            {
                 self.send(write);
             }
         }
@@ -362,88 +383,5 @@ impl Driver {
 
     fn send(&mut self, write: Write) {
         self.writes.spawn(apply::write(self.parts.client.clone(), write));
-    }
-
-    /// Conditions, gauges, the event about the configuration.
-    fn report(&mut self) {
-        let Parts { conditions, metrics, leadership, .. } = &self.parts;
-        let (good, detail) = self.configuration.detail();
-        if good {
-            conditions.configuration.ready_with(detail)
-        } else {
-            conditions.configuration.not_ready(detail)
-        }
-        metrics.client.config_loaded.set(i64::from(self.configuration.in_force().is_some()));
-        metrics.client.config_stale.set(i64::from(self.configuration.is_stale()));
-
-        let holds = match self.parts.standby.borrow().as_ref() {
-            None => {
-                conditions.standby.not_ready("not known yet whether MetalLB runs in this cluster");
-                false
-            }
-            Some(standby) if standby.holds() => {
-                let pods = standby.pods.join(", ");
-                conditions.standby.ready_with(format!("standing by, nothing is written: MetalLB runs ({pods})"));
-                true
-            }
-            Some(_) => {
-                conditions.standby.ready_with("no MetalLB in this cluster");
-                false
-            }
-        };
-        metrics.standby.set(i64::from(holds));
-
-        metrics.leader.set(i64::from(self.reign.is_some()));
-        let leader = leadership.holder();
-        match (&self.reign, leader) {
-            (Some(reign), _) => {
-                conditions.leader.ready_with(format!("leading, term {}", reign.term.number));
-                match self.state.is_complete() {
-                    true => conditions.services.ready_with(format!("{} known", self.state.len())),
-                    false => conditions.services.not_ready("not listed yet"),
-                }
-            }
-            (None, Some(holder)) => {
-                conditions.leader.ready_with(format!("{holder} leads"));
-                conditions.services.ready_with("the leader watches them");
-            }
-            (None, None) => {
-                conditions.leader.not_ready("nobody leads yet");
-                conditions.services.not_ready("waiting for a leader");
-            }
-        }
-        metrics.queued.set(i64::try_from(self.queue.len()).unwrap_or(i64::MAX));
-        metrics.in_flight.set(i64::try_from(self.writes.len()).unwrap_or(i64::MAX));
-
-        let may_act = self.may_act();
-        match self.configuration.status() {
-            Status::Invalid { message, uid } if may_act && self.told_invalid.as_ref() != Some(message) => {
-                let Parts { events, namespace, config_name, .. } = &self.parts;
-                apply::tell_invalid(events, namespace, config_name, uid, message);
-                self.told_invalid = Some(message.clone());
-            }
-            Status::InForce => self.told_invalid = None,
-            _ => {}
-        }
-    }
-
-    /// `/debug/state`.
-    fn describe(&self) -> Value {
-        json!({
-            "leader": {
-                "term": self.reign.as_ref().map(|reign| reign.term),
-                "holder": self.parts.leadership.holder(),
-            },
-            "standby": *self.parts.standby.borrow(),
-            "configuration": {
-                "status": self.configuration.status(),
-                "inForce": self.configuration.in_force(),
-            },
-            "services": { "complete": self.state.is_complete(), "known": self.state.len() },
-            "plan": self.plan,
-            "pending": self.state.pending(),
-            "queued": self.queue.iter().map(|planned| &planned.key).collect::<Vec<_>>(),
-            "inFlight": self.writes.len(),
-        })
     }
 }

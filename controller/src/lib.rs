@@ -6,10 +6,12 @@
 mod apply;
 mod config;
 mod configuration;
+mod deprecated;
 mod driver;
 mod key_secret;
 mod metrics;
 mod observe;
+mod report;
 mod state;
 
 pub use config::ControllerConfig;

@@ -1,10 +1,9 @@
 //! The controller's metrics: MetalLB's allocator gauges, and Herald's own.
 
+use herald_api::sources::Problem;
 use herald_core::{
     PoolName, ServiceKey,
-    allocate::{Outcome, Plan},
-    config::{Config, Pool, is_buggy},
-    net::{Family, IpRange, from_number},
+    allocate::{Outcome, Plan, Usage},
 };
 use herald_runtime::metrics::{
     ClientMetrics, Collect, Counter, Gauge, Histogram,
@@ -24,6 +23,8 @@ const RESULTS: [&str; 3] = ["done", "refused", "unresolved"];
 pub(crate) struct Metrics {
     pub(crate) client: ClientMetrics,
     planned: Arc<Mutex<Planned>>,
+    /// Problems of the configuration by kind, reason, and whether they may end by themselves.
+    problems: Arc<Mutex<BTreeMap<OfProblem, u64>>>,
     writes: [Counter; RESULTS.len()],
     pub(crate) plan_seconds: Histogram,
     pub(crate) queued: Gauge,
@@ -32,21 +33,17 @@ pub(crate) struct Metrics {
     pub(crate) standby: Gauge,
 }
 
+/// Kind and reason of a problem, and whether it may end by itself.
+type OfProblem = (&'static str, &'static str, bool);
+
 /// What follows from the configuration and the plan; nothing on a replica that does not lead.
 #[derive(Debug, Default)]
 struct Planned {
-    pools: BTreeMap<PoolName, PoolUse>,
+    pools: BTreeMap<PoolName, Usage>,
     /// Addresses that Services have, with the pool; the same address once for each Service that shares it.
     addresses: BTreeSet<(ServiceKey, IpAddr, PoolName)>,
     /// Services with and without what they want; `None` before the first plan.
     services: Option<(usize, usize)>,
-}
-
-/// Addresses of a pool, IPv4 and IPv6.
-#[derive(Debug, Default)]
-struct PoolUse {
-    total: [i64; 2],
-    in_use: [i64; 2],
 }
 
 impl Default for Metrics {
@@ -54,6 +51,7 @@ impl Default for Metrics {
         Self {
             client: ClientMetrics::default(),
             planned: Arc::default(),
+            problems: Arc::default(),
             writes: Default::default(),
             plan_seconds: Histogram::new(&[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0]),
             queued: Gauge::default(),
@@ -72,15 +70,13 @@ impl Metrics {
     }
 
     /// Takes over what follows from the configuration and the plan: what is gone goes.
-    pub(crate) fn planned(&self, config: &Config, plan: &Plan) {
-        let mut now = Planned::default();
+    pub(crate) fn planned(&self, plan: &Plan, usage: &BTreeMap<PoolName, Usage>) {
+        let mut now = Planned { pools: usage.clone(), ..Planned::default() };
         let (mut assigned, mut waiting) = (0, 0);
-        let mut used: BTreeMap<&PoolName, BTreeSet<IpAddr>> = BTreeMap::new();
         for (service, decision) in &plan.decisions {
             match &decision.outcome {
                 Outcome::Assigned(assignment) => {
                     assigned += 1;
-                    used.entry(&assignment.pool).or_default().extend(&assignment.addresses);
                     let series = assignment.addresses.iter();
                     now.addresses.extend(series.map(|ip| (service.clone(), *ip, assignment.pool.clone())));
                 }
@@ -89,49 +85,54 @@ impl Metrics {
             }
         }
         now.services = Some((assigned, waiting));
-        for (name, pool) in &config.pools {
-            let used = used.get(name);
-            let count = |family| used.map_or(0, |all| all.iter().filter(|it| Family::of(**it) == family).count());
-            let pool = PoolUse {
-                total: [Family::V4, Family::V6].map(|family| gauge(capacity(pool, family))),
-                in_use: [Family::V4, Family::V6].map(|family| gauge(count(family) as u128)),
-            };
-            now.pools.insert(name.clone(), pool);
+        *lock(&self.planned) = now;
+    }
+
+    /// Takes over what is wrong with the configuration.
+    pub(crate) fn problems(&self, problems: &[Problem]) {
+        let mut now = BTreeMap::new();
+        for problem in problems {
+            let series = (problem.object.kind.as_str(), problem.label(), problem.is_transient());
+            *now.entry(series).or_insert(0) += 1;
         }
-        *self.lock() = now;
+        *lock(&self.problems) = now;
     }
 
     /// This replica does not lead any more: what it once planned is not the state of anything.
     pub(crate) fn forget(&self) {
-        *self.lock() = Planned::default();
-    }
-
-    /// A panic elsewhere leaves a whole plan behind.
-    fn lock(&self) -> MutexGuard<'_, Planned> {
-        self.planned.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.planned) = Planned::default();
     }
 }
 
-type OfPool = fn(&PoolUse) -> i64;
+/// A panic elsewhere leaves a whole value behind.
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+type OfPool = fn(&Usage) -> i64;
 
 /// MetalLB's names: gauges, though they end in _total.
 const POOL_GAUGES: [(&str, &str, OfPool); 6] = [
-    ("metallb_allocator_addresses_total", "Number of usable IP addresses, per pool.", |pool| sum(pool.total)),
-    ("metallb_allocator_addresses_in_use_total", "Number of IP addresses in use, per pool.", |pool| sum(pool.in_use)),
-    ("metallb_allocator_ipv4_addresses_total", "Number of usable IPv4 addresses, per pool.", |pool| pool.total[0]),
-    ("metallb_allocator_ipv4_addresses_in_use_total", "Number of IPv4 addresses in use, per pool.", |pool| {
-        pool.in_use[0]
+    ("metallb_allocator_addresses_total", "Number of usable IP addresses, per pool.", |pool| {
+        pool.v4.total.saturating_add(pool.v6.total)
     }),
-    ("metallb_allocator_ipv6_addresses_total", "Number of usable IPv6 addresses, per pool.", |pool| pool.total[1]),
+    ("metallb_allocator_addresses_in_use_total", "Number of IP addresses in use, per pool.", |pool| {
+        pool.v4.assigned + pool.v6.assigned
+    }),
+    ("metallb_allocator_ipv4_addresses_total", "Number of usable IPv4 addresses, per pool.", |pool| pool.v4.total),
+    ("metallb_allocator_ipv4_addresses_in_use_total", "Number of IPv4 addresses in use, per pool.", |pool| {
+        pool.v4.assigned
+    }),
+    ("metallb_allocator_ipv6_addresses_total", "Number of usable IPv6 addresses, per pool.", |pool| pool.v6.total),
     ("metallb_allocator_ipv6_addresses_in_use_total", "Number of IPv6 addresses in use, per pool.", |pool| {
-        pool.in_use[1]
+        pool.v6.assigned
     }),
 ];
 
 impl Collect for Metrics {
     fn collect(&self, out: &mut Exposition) {
         self.client.collect(out);
-        let planned = self.lock();
+        let planned = lock(&self.planned);
         for (name, help, value) in POOL_GAUGES {
             let mut family = out.family(Kind::Gauge, name, help);
             planned.pools.iter().for_each(|(name, pool)| family.sample(&[("pool", name)], value(pool)));
@@ -155,6 +156,14 @@ impl Collect for Metrics {
         }
         drop(planned);
         let mut family = out.family(
+            Kind::Gauge,
+            "herald_controller_configuration_problems",
+            "Mistakes in configuration objects by kind and reason; a transient one may end when another object comes.",
+        );
+        for ((kind, reason, transient), count) in &*lock(&self.problems) {
+            family.sample(&[("kind", kind), ("reason", reason), ("transient", transient)], *count);
+        }
+        let mut family = out.family(
             Kind::Counter,
             "herald_controller_status_writes_total",
             "Writes of Service status by how they ended.",
@@ -172,95 +181,33 @@ impl Collect for Metrics {
     }
 }
 
-const fn sum([v4, v6]: [i64; 2]) -> i64 {
-    v4.saturating_add(v6)
-}
-
-/// As MetalLB: what is too large is the largest.
-fn gauge(number: u128) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// How many addresses of a family the pool may hand out.
-fn capacity(pool: &Pool, family: Family) -> u128 {
-    pool.ranges.iter().filter(|range| range.family() == family).fold(0, |sum: u128, range| {
-        let left_out = if pool.avoid_buggy_ips { buggy(range) } else { 0 };
-        sum.saturating_add(range.size() - left_out)
-    })
-}
-
-/// How many addresses of the range end in .0 or .255.
-fn buggy(range: &IpRange) -> u128 {
-    if range.family() == Family::V6 {
-        return 0;
-    }
-    // Whole blocks of 256 have two; the ends are looked at one by one.
-    let (first, last) = (range.first(), range.last());
-    let (from, to) = (first.next_multiple_of(256), (last + 1) / 256 * 256);
-    let single = |numbers: std::ops::Range<u128>| {
-        numbers.filter_map(|number| from_number(Family::V4, number)).filter(|address| is_buggy(*address)).count()
-            as u128
-    };
-    if from >= to {
-        return single(first..last + 1);
-    }
-    single(first..from) + (to - from) / 256 * 2 + single(to..last + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use herald_core::allocate::{Assignment, Decision};
+    use herald_api::sources::{Fault, InForce, Kind as ObjectKind, ObjectId, Reason};
+    use herald_core::allocate::{Assignment, Count, Decision};
     use herald_runtime::metrics::Registry;
-
-    fn pool(ranges: &[&str], avoid_buggy_ips: bool) -> Pool {
-        Pool {
-            ranges: ranges.iter().map(|range| range.parse().unwrap()).collect(),
-            auto_assign: true,
-            avoid_buggy_ips,
-            ..Pool::default()
-        }
-    }
-
-    #[test]
-    fn capacity_as_metallb_counts_it() {
-        let both = ["192.0.2.0/24", "198.51.100.0/25"];
-        assert_eq!(capacity(&pool(&both, false), Family::V4), 384);
-        assert_eq!(capacity(&pool(&both, true), Family::V4), 381);
-        assert_eq!(capacity(&pool(&["192.0.2.250-192.0.4.3"], true), Family::V4), 6 + 256 + 4 - 4);
-        assert_eq!(capacity(&pool(&["192.0.2.1-192.0.2.9"], true), Family::V4), 9);
-        assert_eq!(gauge(capacity(&pool(&["2001:db8::/32"], false), Family::V6)), i64::MAX);
-    }
-
-    #[test]
-    fn buggy_addresses_are_counted_as_one_by_one() {
-        for (first, last) in [(0_u32, 0), (1, 254), (255, 256), (0, 1023), (200, 800), (511, 512), (3, 700)] {
-            let base = u32::from(std::net::Ipv4Addr::new(10, 0, 0, 0));
-            let at = |n: u32| IpAddr::V4((base + n).into());
-            let range = IpRange::new(at(first), at(last)).unwrap();
-            let slow = (first..=last).filter(|&n| is_buggy(at(n))).count() as u128;
-            assert_eq!(buggy(&range), slow, "{first}-{last}");
-        }
-    }
 
     #[test]
     fn every_pool_is_there_with_zero_and_a_gone_one_is_not() {
         let mut registry = Registry::default();
         let metrics = Metrics::default();
         registry.add(metrics.clone());
-        let config = |names: &[&str]| Config {
-            pools: names.iter().map(|name| ((*name).into(), pool(&["192.0.2.0/30"], false))).collect(),
-            ..Config::default()
+        let usage = |pools: &[(&str, i64)]| -> BTreeMap<PoolName, Usage> {
+            let v4 = |assigned| Count { total: 4, assigned };
+            pools
+                .iter()
+                .map(|&(name, assigned)| (name.into(), Usage { v4: v4(assigned), ..Usage::default() }))
+                .collect()
         };
         let assignment = Assignment { pool: "a".into(), addresses: vec!["192.0.2.1".parse().unwrap()] };
         let decision = Decision { outcome: Outcome::Assigned(assignment), notes: vec![] };
-        // Two that share one address use one address.
         let plan = Plan {
             decisions: [("x", decision.clone()), ("y", decision)]
                 .map(|(name, decision)| (ServiceKey::new("ns", name), decision))
                 .into(),
         };
-        metrics.planned(&config(&["a", "b"]), &plan);
+        metrics.planned(&plan, &usage(&[("a", 1), ("b", 0)]));
         let text = registry.encode();
         for line in [
             r#"metallb_allocator_addresses_total{pool="a"} 4"#,
@@ -277,11 +224,31 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }
-        metrics.planned(&config(&["b"]), &Plan::default());
+        metrics.planned(&Plan::default(), &usage(&[("b", 0)]));
         let text = registry.encode();
         assert!(!text.contains(r#"pool="a""#), "{text}");
         metrics.forget();
         let text = registry.encode();
         assert!(!text.contains("pool=") && !text.contains("state="), "{text}");
+    }
+
+    #[test]
+    fn problems_are_counted_by_kind_and_reason_until_they_are_over() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::default();
+        registry.add(metrics.clone());
+        let problem = |name: &str| Problem {
+            object: ObjectId::new(ObjectKind::IpAddressPool, name),
+            uid: "".into(),
+            fault: Fault::whole(Reason::Malformed("x".to_owned())),
+            in_force: InForce::Nothing,
+            nodes: Vec::new(),
+        };
+        metrics.problems(&[problem("a"), problem("b")]);
+        let line =
+            r#"herald_controller_configuration_problems{kind="IPAddressPool",reason="malformed",transient="false"} 2"#;
+        assert!(registry.encode().lines().any(|it| it == line), "{}", registry.encode());
+        metrics.problems(&[]);
+        assert!(!registry.encode().contains("malformed"));
     }
 }

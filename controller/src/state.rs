@@ -8,7 +8,7 @@
 use crate::observe::Observed;
 use herald_core::{
     ServiceKey,
-    allocate::{Assignment, Decision, Event},
+    allocate::{self, Assignment, Decision, Event},
     service::{Service, Services},
 };
 use herald_runtime::watch::Change;
@@ -113,6 +113,18 @@ pub(crate) struct State {
     /// Services whose write was refused for good.
     held_off: BTreeMap<ServiceKey, HoldOff>,
     next_write: u64,
+    /// Services that changed their sharing terms while they held addresses, numbered in that order.
+    changed_terms: BTreeMap<ServiceKey, u64>,
+    next_change: u64,
+}
+
+/// What an observation means for planning.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Effect {
+    /// Something to plan on changed.
+    pub(crate) dirty: bool,
+    /// What was planned before may be wrong now. New Services and Services that go away make no plan for others wrong.
+    pub(crate) invalid: bool,
 }
 
 impl State {
@@ -131,15 +143,27 @@ impl State {
         &self.effective
     }
 
+    /// Who changed its sharing terms, and in which order.
+    pub(crate) const fn changed_terms(&self) -> &BTreeMap<ServiceKey, u64> {
+        &self.changed_terms
+    }
+
     /// The incarnation of a Service, for events.
     pub(crate) fn uid(&self, key: &ServiceKey) -> Option<&str> {
         Some(self.observed.as_ref()?.get(key)?.uid.as_str())
     }
 
-    /// Takes in what was observed. Answers whether anything to plan on changed, and which writes are now known to be done.
-    pub(crate) fn observe(&mut self, change: Change<Observed>) -> (bool, Vec<Settled>) {
+    /// Takes in what was observed. Answers what it means for planning, and which writes are now known to be done.
+    pub(crate) fn observe(&mut self, change: Change<Observed>) -> (Effect, Vec<Settled>) {
         let mut settled = Vec::new();
-        let mut dirty = false;
+        let (mut dirty, mut invalid) = (false, false);
+        let mut set = |state: &mut Self, key: ServiceKey, observed| {
+            let new = !state.effective.contains_key(&key);
+            let changed = state.set(key.clone(), observed, &mut settled);
+            let holds = state.effective.get(&key).is_some_and(|service| !service.ingress.is_empty());
+            invalid |= changed && (!new || holds);
+            changed
+        };
         match change {
             Change::Reset { objects, .. } => {
                 let objects: BTreeMap<ServiceKey, Observed> =
@@ -152,14 +176,14 @@ impl State {
                 }
                 self.observed.get_or_insert_default();
                 for (key, observed) in objects {
-                    dirty |= self.set(key, observed, &mut settled);
+                    dirty |= set(self, key, observed);
                 }
             }
-            Change::Set { value, .. } => dirty = self.set(value.service.key.clone(), value, &mut settled),
+            Change::Set { value, .. } => dirty = set(self, value.service.key.clone(), value),
             Change::Gone { key, .. } => dirty = self.remove(&ServiceKey::new(key.namespace, key.name)),
             Change::Disconnected(_) | Change::Connected => {}
         }
-        (dirty, settled)
+        (Effect { dirty, invalid }, settled)
     }
 
     fn set(&mut self, key: ServiceKey, observed: Observed, settled: &mut Vec<Settled>) -> bool {
@@ -179,7 +203,16 @@ impl State {
                 settled.push(Settled { key: key.clone(), uid: observed.uid.clone(), promise: pending.promise });
             }
         }
-        let changed = all.get(&key) != Some(&observed);
+        let before = all.get(&key);
+        let changed = before != Some(&observed);
+        if other_incarnation {
+            self.changed_terms.remove(&key);
+        } else if self.effective.get(&key).is_some_and(|service| !service.ingress.is_empty())
+            && before.is_some_and(|before| !allocate::same_terms(&before.service, &observed.service))
+        {
+            self.next_change += 1;
+            self.changed_terms.insert(key.clone(), self.next_change);
+        }
         all.insert(key.clone(), observed);
         // Whatever was refused may be allowed now.
         let was_held_off = changed && self.held_off.remove(&key).is_some();
@@ -189,6 +222,7 @@ impl State {
     fn remove(&mut self, key: &ServiceKey) -> bool {
         self.pending.remove(key);
         self.held_off.remove(key);
+        self.changed_terms.remove(key);
         self.observed.as_mut().is_some_and(|all| all.remove(key).is_some()) | self.effective.remove(key).is_some()
     }
 

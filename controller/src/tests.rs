@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 mod cluster;
 mod faults;
 mod replicas;
+mod resources;
 mod settings;
 
 use cluster::{Cluster, Replica};

@@ -6,6 +6,12 @@ use herald_core::{
 };
 use herald_runtime::watch::ObjectKey;
 
+fn observe(state: &mut State, change: Change<Observed>) -> (bool, Vec<Settled>) {
+    let (effect, settled) = state.observe(change);
+    assert!(effect.dirty || !effect.invalid);
+    (effect.dirty, settled)
+}
+
 fn key(name: &str) -> ServiceKey {
     ServiceKey::new("ns", name)
 }
@@ -18,7 +24,7 @@ fn assignment(address: &str) -> Assignment {
 fn seen(name: &str, version: u64, address: Option<&str>) -> Observed {
     let service = Service {
         key: key(name),
-        labels: herald_core::labels::Labels::default(),
+        labels: [("a", "b")].into_iter().collect(),
         created: 1,
         is_load_balancer: true,
         cluster_families: [Family::V4].into(),
@@ -33,7 +39,7 @@ fn seen(name: &str, version: u64, address: Option<&str>) -> Observed {
         ingress_has_other: false,
         allocated_from: address.map(|_| "pool".into()),
     };
-    Observed { service, uid: format!("uid-{name}"), version: version.to_string() }
+    Observed { service, uid: format!("uid-{name}"), version: version.to_string(), deprecated: vec![] }
 }
 
 fn object(name: &str) -> ObjectKey {
@@ -55,9 +61,9 @@ fn promise() -> Promise {
 
 fn with(all: impl IntoIterator<Item = Observed>) -> State {
     let mut state = State::default();
-    state.observe(reset([]));
+    observe(&mut state, reset([]));
     for observed in all {
-        state.observe(set(observed));
+        observe(&mut state, set(observed));
     }
     state
 }
@@ -74,8 +80,8 @@ fn begin(state: &mut State, name: &str, address: Option<&str>) -> Write {
 async fn nothing_is_known_before_the_first_list() {
     let mut state = State::default();
     assert!(!state.is_complete());
-    assert!(!state.observe(set(seen("a", 1, None))).0, "a change before the list is no knowledge");
-    assert!(state.observe(reset([])).0, "also an empty list has to be planned on");
+    assert!(!observe(&mut state, set(seen("a", 1, None))).0, "a change before the list is no knowledge");
+    assert!(observe(&mut state, reset([])).0, "also an empty list has to be planned on");
     assert!(state.is_complete() && state.len() == 0);
 }
 
@@ -88,7 +94,7 @@ async fn a_write_is_planned_on_at_once_and_its_echo_changes_nothing() {
     assert!(!state.may_write(&key("a"), Instant::now()));
     let (dirty, settled) = state.ended(&write, &Outcome::Done("6".to_owned()), Instant::now());
     assert!(!dirty && settled.is_some());
-    let (dirty, settled) = state.observe(set(seen("a", 6, Some("192.0.2.1"))));
+    let (dirty, settled) = observe(&mut state, set(seen("a", 6, Some("192.0.2.1"))));
     assert!(!dirty && settled.is_empty(), "told once");
     assert!(!state.is_pending(&key("a")));
 }
@@ -97,7 +103,7 @@ async fn a_write_is_planned_on_at_once_and_its_echo_changes_nothing() {
 async fn an_echo_before_the_answer_is_told_once() {
     let mut state = with([seen("a", 5, None)]);
     let write = begin(&mut state, "a", Some("192.0.2.1"));
-    assert!(state.observe(set(seen("a", 6, Some("192.0.2.1")))).1.is_empty());
+    assert!(observe(&mut state, set(seen("a", 6, Some("192.0.2.1")))).1.is_empty());
     let (_, settled) = state.ended(&write, &Outcome::Done("6".to_owned()), Instant::now());
     assert!(settled.is_some());
     assert!(!state.is_pending(&key("a")));
@@ -109,7 +115,7 @@ async fn a_lost_answer_keeps_the_address_until_facts_tell() {
     let write = begin(&mut state, "a", Some("192.0.2.1"));
     state.ended(&write, &Outcome::Unresolved, Instant::now());
     assert_eq!(holds(&state, "a"), ["192.0.2.1"], "it may have arrived");
-    let (_, settled) = state.observe(set(seen("a", 6, Some("192.0.2.1"))));
+    let (_, settled) = observe(&mut state, set(seen("a", 6, Some("192.0.2.1"))));
     assert_eq!(settled.len(), 1, "it has arrived, and is told now");
 }
 
@@ -119,13 +125,13 @@ async fn a_write_that_lost_the_race_is_given_up_when_the_newer_object_is_seen() 
         let mut state = with([seen("a", 5, None)]);
         let write = begin(&mut state, "a", Some("192.0.2.1"));
         if seen_first {
-            state.observe(set(seen("a", 7, None)));
+            observe(&mut state, set(seen("a", 7, None)));
         }
         let (mut dirty, settled) = state.ended(&write, &Outcome::Unresolved, Instant::now());
         assert!(settled.is_none());
         if !seen_first {
             assert_eq!(holds(&state, "a"), ["192.0.2.1"]);
-            let (changed, settled) = state.observe(set(seen("a", 7, None)));
+            let (changed, settled) = observe(&mut state, set(seen("a", 7, None)));
             assert!(settled.is_empty());
             dirty = changed;
         }
@@ -139,7 +145,7 @@ async fn an_old_observation_resolves_nothing() {
     let mut state = with([seen("a", 5, None)]);
     let write = begin(&mut state, "a", Some("192.0.2.1"));
     state.ended(&write, &Outcome::Unresolved, Instant::now());
-    state.observe(reset([seen("a", 5, None)]));
+    observe(&mut state, reset([seen("a", 5, None)]));
     assert!(state.is_pending(&key("a")));
     assert_eq!(holds(&state, "a"), ["192.0.2.1"]);
 }
@@ -183,7 +189,7 @@ async fn what_is_taken_away_blocks_planning_until_it_is_known_to_be_gone() {
 async fn a_deleted_service_is_forgotten_with_its_write() {
     let mut state = with([seen("a", 5, None), seen("b", 6, None)]);
     let write = begin(&mut state, "a", Some("192.0.2.1"));
-    let (dirty, _) = state.observe(reset([seen("b", 6, None)]));
+    let (dirty, _) = observe(&mut state, reset([seen("b", 6, None)]));
     assert!(dirty && state.len() == 1);
     assert!(!state.ended(&write, &Outcome::Done("9".to_owned()), Instant::now()).0);
     assert!(state.begin(&key("a"), None, promise(), Instant::now()).is_none());
@@ -194,7 +200,7 @@ async fn another_object_of_the_same_name_inherits_no_write() {
     let mut state = with([seen("a", 5, None)]);
     let write = begin(&mut state, "a", Some("192.0.2.1"));
     let again = Observed { uid: "uid-new".to_owned(), ..seen("a", 9, None) };
-    state.observe(reset([again]));
+    observe(&mut state, reset([again]));
     assert!(holds(&state, "a").is_empty());
     state.ended(&write, &Outcome::Unresolved, Instant::now());
     assert!(!state.is_pending(&key("a")));
@@ -215,7 +221,7 @@ async fn a_refused_write_pauses_its_service_until_time_or_change() {
     let write = begin(&mut state, "a", Some("192.0.2.1"));
     state.ended(&write, &Outcome::Refused, now);
     assert!(state.next_retry().unwrap() - now > at - now, "longer the second time");
-    assert!(state.observe(set(seen("a", 6, None))).0, "a change is a new chance");
+    assert!(observe(&mut state, set(seen("a", 6, None))).0, "a change is a new chance");
     assert!(state.may_write(&key("a"), now));
 }
 
@@ -226,8 +232,42 @@ async fn a_second_write_before_the_first_echo_names_the_version_of_the_first() {
     state.ended(&first, &Outcome::Done("8".to_owned()), Instant::now());
     let second = begin(&mut state, "a", Some("192.0.2.2"));
     assert_eq!(second.version, "8");
-    state.observe(set(seen("a", 8, Some("192.0.2.1"))));
+    observe(&mut state, set(seen("a", 8, Some("192.0.2.1"))));
     assert_eq!(holds(&state, "a"), ["192.0.2.2"]);
     let (_, settled) = state.ended(&second, &Outcome::Done("9".to_owned()), Instant::now());
     assert!(settled.is_some());
+}
+
+#[tokio::test]
+async fn only_changes_of_known_services_make_a_plan_invalid() {
+    let mut state = with([seen("a", 5, None)]);
+    let invalid = |state: &mut State, change| state.observe(change).0.invalid;
+    assert!(!invalid(&mut state, set(seen("new", 6, None))), "one more that waits");
+    assert!(invalid(&mut state, set(seen("holds", 7, Some("192.0.2.9")))), "it may stand on a planned address");
+    let other = Service { is_load_balancer: false, ..seen("a", 8, None).service };
+    assert!(invalid(&mut state, set(Observed { service: other, ..seen("a", 8, None) })));
+    assert!(!invalid(&mut state, Change::Gone { key: object("new"), newest: 9 }), "it only frees");
+}
+
+#[tokio::test]
+async fn changes_of_sharing_terms_are_remembered_in_their_order() {
+    let terms = |name: &str, version, address, key: &str| {
+        let observed = seen(name, version, address);
+        set(Observed { service: Service { sharing_key: Some(key.to_owned()), ..observed.service }, ..observed })
+    };
+    let mut state = with([seen("a", 5, Some("192.0.2.1")), seen("b", 6, Some("192.0.2.1")), seen("c", 7, None)]);
+    for change in [
+        terms("b", 8, Some("192.0.2.1"), "x"),
+        terms("c", 9, None, "x"),
+        terms("a", 10, Some("192.0.2.1"), "x"),
+        set(seen("new", 11, Some("192.0.2.1"))),
+    ] {
+        observe(&mut state, change);
+    }
+    let order: Vec<(&str, u64)> = state.changed_terms().iter().map(|(key, number)| (&*key.name, *number)).collect();
+    assert_eq!(order, [("a", 2), ("b", 1)]);
+    let again = seen("a", 12, Some("192.0.2.1"));
+    observe(&mut state, set(Observed { uid: "uid-new".to_owned(), ..again }));
+    observe(&mut state, Change::Gone { key: object("b"), newest: 13 });
+    assert!(state.changed_terms().is_empty());
 }

@@ -90,6 +90,11 @@ impl Cluster {
         self.events(name).into_iter().map(|(reason, _)| reason).collect()
     }
 
+    /// Lets virtual time pass, where Services may share addresses.
+    pub(super) async fn settle(&self, seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
     /// Lets virtual time pass, looking for doubled addresses all the while.
     pub(super) async fn pass(&self, seconds: u64) {
         for _ in 0..seconds * 20 {

@@ -30,7 +30,8 @@ async fn a_bad_configuration_leaves_the_last_good_one_in_force_and_is_told_once(
     }
     let ready = Replica::get(replica.health, "/readyz").await;
     assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
-    assert!(ready.contains("[!] configuration: invalid, the last good one stays in force"), "{ready}");
+    assert!(ready.contains("[!] configuration: 1 pools; ConfigMap/config: "), "{ready}");
+    assert!(ready.contains("the last good version stays in force"), "{ready}");
 
     cluster.configure(&pool("pool", "192.168.56.11-192.168.56.13"));
     cluster.service("three");
@@ -50,7 +51,7 @@ async fn a_deleted_configuration_stays_in_force() {
     cluster.pass(1).await;
     assert_eq!(cluster.assigned(), 2);
     let ready = Replica::get(replica.health, "/readyz").await;
-    assert!(ready.contains("[!] configuration: the ConfigMap does not exist: the last good one stays"), "{ready}");
+    assert!(ready.contains("[!] configuration: 1 pools; ConfigMap/config: the ConfigMap was deleted"), "{ready}");
 }
 
 #[tokio::test(start_paused = true)]

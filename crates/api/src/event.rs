@@ -1,6 +1,10 @@
 //! Events on Services: reasons and texts, MetalLB's where the meaning is the same.
 
-use herald_core::{NodeName, ServiceKey, allocate::Event};
+use crate::{annotations, sources::ObjectId};
+use herald_core::{
+    NodeName, ServiceKey,
+    allocate::{Event, Refusal},
+};
 use k8s_openapi::api::core::v1::ObjectReference;
 use std::{fmt, net::IpAddr};
 
@@ -47,6 +51,8 @@ impl ServiceEvent {
     pub fn from_allocation(service: &ServiceKey, event: &Event) -> Self {
         let (reason, kind, message) = match event {
             Event::Allocated(addresses) => ("IPAllocated", Kind::Normal, format!("Assigned IP {}", quoted(addresses))),
+            // MetalLB's reason, blanks and all.
+            Event::Failed(why @ Refusal::NotDualStack) => ("not enough clusterips", Kind::Warning, why.to_string()),
             Event::Failed(why) => {
                 ("AllocationFailed", Kind::Warning, format!("Failed to allocate IP for \"{service}\": {why}"))
             }
@@ -65,6 +71,17 @@ impl ServiceEvent {
             ),
         };
         Self { reason, kind, message }
+    }
+
+    /// An annotation under MetalLB's old prefix is in use.
+    #[must_use]
+    pub fn deprecated_annotation(key: &str) -> Self {
+        let name = key.strip_prefix(annotations::DEPRECATED_PREFIX).unwrap_or(key);
+        Self {
+            reason: "deprecatedAnnotation",
+            kind: Kind::Warning,
+            message: format!("annotation {key} is deprecated: use {}{name}", annotations::PREFIX),
+        }
     }
 
     /// The speaker's event about who announces. Equal text for all Services of a node and protocol: tools compare it.
@@ -98,10 +115,17 @@ pub fn object_reference(kind: &str, namespace: &str, name: &str, uid: &str) -> O
     }
 }
 
+/// What an event about a configuration object is about.
+#[must_use]
+pub fn config_reference(object: &ObjectId, namespace: &str, uid: &str) -> ObjectReference {
+    let api_version = Some(object.kind.api_version().to_owned());
+    ObjectReference { api_version, ..object_reference(object.kind.as_str(), namespace, &object.name, uid) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use herald_core::allocate::Refusal;
+    use crate::sources;
 
     #[test]
     fn texts_that_tools_know() {
@@ -130,6 +154,27 @@ mod tests {
         assert_eq!(of(Event::Cleared(Refusal::NoPools)), ("ClearAssignment", "Normal"));
         assert_eq!(of(Event::RequestRefused(Refusal::NoPools)), ("LoadBalancerFailed", "Warning"));
         assert_eq!(of(Event::SecondFamilyFailed(Refusal::NoPools)), ("AdditionalAssignFailed", "Normal"));
+    }
+
+    #[test]
+    fn other_texts_that_tools_know() {
+        let key = ServiceKey::new("default", "web");
+        let failed = ServiceEvent::from_allocation(&key, &Event::Failed(Refusal::NotDualStack));
+        assert_eq!((failed.reason, failed.kind), ("not enough clusterips", Kind::Warning));
+        let old = ServiceEvent::deprecated_annotation("metallb.universe.tf/address-pool");
+        assert_eq!((old.reason, old.kind), ("deprecatedAnnotation", Kind::Warning));
+        let text = "annotation metallb.universe.tf/address-pool is deprecated: use metallb.io/address-pool";
+        assert_eq!(old.message, text);
+    }
+
+    #[test]
+    fn configuration_objects_are_named_with_their_group() {
+        let pool = sources::ObjectId::new(sources::Kind::IpAddressPool, "lan");
+        let reference = config_reference(&pool, "metallb-system", "u");
+        assert_eq!(reference.api_version.as_deref(), Some("metallb.io/v1beta1"));
+        assert_eq!(reference.kind.as_deref(), Some("IPAddressPool"));
+        let map = sources::ObjectId::new(sources::Kind::ConfigMap, "config");
+        assert_eq!(config_reference(&map, "metallb-system", "u").api_version.as_deref(), Some("v1"));
     }
 
     #[test]

@@ -1,0 +1,66 @@
+//! Annotations under MetalLB's old prefix: told once for each Service and key.
+
+use crate::observe::Observed;
+use herald_core::ServiceKey;
+use herald_runtime::watch::Change;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Who was told of what.
+#[derive(Debug, Default)]
+pub(crate) struct Deprecated {
+    /// By Service: its incarnation, and keys that were told.
+    told: BTreeMap<ServiceKey, (String, BTreeSet<String>)>,
+    /// Not told yet.
+    news: Vec<News>,
+}
+
+/// Something to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct News {
+    pub(crate) service: ServiceKey,
+    pub(crate) uid: String,
+    /// The annotation.
+    pub(crate) key: String,
+}
+
+impl Deprecated {
+    /// Looks at what is observed, before the driver takes it in. Of a list, those that have addresses count as told: whoever gave them told.
+    pub(crate) fn observe(&mut self, change: &Change<Observed>) {
+        match change {
+            Change::Reset { objects, .. } => {
+                let all: BTreeSet<&ServiceKey> = objects.values().map(|observed| &observed.service.key).collect();
+                self.told.retain(|key, _| all.contains(key));
+                for observed in objects.values() {
+                    self.look(observed, !observed.service.ingress.is_empty());
+                }
+            }
+            Change::Set { value, .. } => self.look(value, false),
+            Change::Gone { key, .. } => {
+                self.told.remove(&ServiceKey::new(key.namespace.clone(), key.name.clone()));
+            }
+            Change::Disconnected(_) | Change::Connected => {}
+        }
+    }
+
+    fn look(&mut self, observed: &Observed, silent: bool) {
+        let Observed { service, uid, deprecated, .. } = observed;
+        if deprecated.is_empty() {
+            return;
+        }
+        let (known, keys) = self.told.entry(service.key.clone()).or_default();
+        if known != uid {
+            known.clone_from(uid);
+            keys.clear();
+        }
+        for key in deprecated {
+            if keys.insert(key.clone()) && !silent {
+                self.news.push(News { service: service.key.clone(), uid: uid.clone(), key: key.clone() });
+            }
+        }
+    }
+
+    /// What is to be told now.
+    pub(crate) fn take(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
+    }
+}

@@ -1,0 +1,118 @@
+//! What is shown: readiness, metrics, events, reports, the debug state.
+
+use super::{Driver, Parts};
+use crate::{apply, report::Report};
+use herald_api::crd::ConfigurationState;
+use herald_runtime::served::Served;
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, sync::Arc};
+
+impl Driver {
+    /// Conditions, gauges, the event about the configuration.
+    pub(super) fn report(&mut self) {
+        let Parts { conditions, metrics, leadership, .. } = &self.parts;
+        let (good, detail) = self.configuration.detail();
+        if good {
+            conditions.configuration.ready_with(detail)
+        } else {
+            conditions.configuration.not_ready(detail)
+        }
+        metrics.client.config_loaded.set(i64::from(self.configuration.in_force().is_some()));
+        metrics.client.config_stale.set(i64::from(self.configuration.is_stale()));
+        metrics.problems(self.configuration.problems());
+
+        let holds = match self.parts.standby.borrow().as_ref() {
+            None => {
+                conditions.standby.not_ready("not known yet whether MetalLB runs in this cluster");
+                false
+            }
+            Some(standby) if standby.holds() => {
+                let pods = standby.pods.join(", ");
+                conditions.standby.ready_with(format!("standing by, nothing is written: MetalLB runs ({pods})"));
+                true
+            }
+            Some(_) => {
+                conditions.standby.ready_with("no MetalLB in this cluster");
+                false
+            }
+        };
+        metrics.standby.set(i64::from(holds));
+
+        metrics.leader.set(i64::from(self.reign.is_some()));
+        let leader = leadership.holder();
+        match (&self.reign, leader) {
+            (Some(reign), _) => {
+                conditions.leader.ready_with(format!("leading, term {}", reign.term.number));
+                match self.state.is_complete() && self.namespaces.is_some() {
+                    true => conditions.services.ready_with(format!("{} known", self.state.len())),
+                    false => conditions.services.not_ready("not listed yet"),
+                }
+            }
+            (None, Some(holder)) => {
+                conditions.leader.ready_with(format!("{holder} leads"));
+                conditions.services.ready_with("the leader watches them");
+            }
+            (None, None) => {
+                conditions.leader.not_ready("nobody leads yet");
+                conditions.services.not_ready("waiting for a leader");
+            }
+        }
+        metrics.queued.set(i64::try_from(self.queue.len()).unwrap_or(i64::MAX));
+        metrics.in_flight.set(i64::try_from(self.writes.len()).unwrap_or(i64::MAX));
+
+        self.tell();
+    }
+
+    /// Events about the configuration and about deprecated annotations, and what is reported on pools and on the configuration.
+    fn tell(&mut self) {
+        let may_act = self.may_act();
+        if may_act {
+            let Parts { events, namespace, .. } = &self.parts;
+            for (problem, message) in self.told_problems.news(self.configuration.problems()) {
+                self.parts.metrics.client.update_errors.inc();
+                apply::tell_problem(events, namespace, problem, &message);
+            }
+            for news in self.deprecated.take() {
+                apply::tell_deprecated(events, &news);
+            }
+        }
+        if may_act == self.reports.borrow().is_some() && !self.report_due {
+            return;
+        }
+        self.report_due = false;
+        let report = may_act.then(|| Arc::new(self.report_now()));
+        self.reports.send_if_modified(|before| {
+            let changed = *before != report;
+            *before = report;
+            changed
+        });
+    }
+
+    fn report_now(&self) -> Report {
+        let pools = self.usage.iter().filter_map(|(name, usage)| {
+            let (name, seen) = self.pools.get_key_value(name.as_str())?;
+            Some((name.clone(), (*usage, seen.clone())))
+        });
+        let serves = self.served.as_ref().and_then(Served::serves::<ConfigurationState>) == Some(true);
+        let summary = self.configuration.summary(&self.parts.namespace).filter(|_| serves);
+        Report { pools: pools.collect(), state: summary.zip(self.reported_state.clone()) }
+    }
+
+    /// `/debug/state`.
+    pub(super) fn describe(&self) -> Value {
+        json!({
+            "leader": {
+                "term": self.reign.as_ref().map(|reign| reign.term),
+                "holder": self.parts.leadership.holder(),
+            },
+            "standby": *self.parts.standby.borrow(),
+            "configuration": self.configuration.describe(),
+            "namespaces": self.namespaces.as_ref().map(BTreeMap::len),
+            "services": { "complete": self.state.is_complete(), "known": self.state.len() },
+            "plan": self.plan,
+            "pending": self.state.pending(),
+            "queued": self.queue.iter().map(|planned| &planned.key).collect::<Vec<_>>(),
+            "inFlight": self.writes.len(),
+        })
+    }
+}
