@@ -1,5 +1,7 @@
 //! The one binary of Herald; no logic here.
 
+mod validate;
+
 use clap::{Parser, Subcommand};
 use herald_controller::ControllerConfig;
 use herald_runtime::{
@@ -25,6 +27,7 @@ enum Command {
     Controller(ControllerConfig),
     /// Announce the addresses of Services from this node
     Speaker(SpeakerConfig),
+    Validate(validate::ValidateArgs),
     /// Print the version
     Version,
 }
@@ -38,6 +41,12 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Controller(config) => controller(config),
         Command::Speaker(config) => speaker(config),
+        Command::Validate(args) => {
+            return args.run(&mut std::io::stdout().lock(), &mut std::io::stderr().lock()).unwrap_or_else(|error| {
+                complain(&error.to_string());
+                ExitCode::from(2)
+            });
+        }
         Command::Version => {
             say(env!("CARGO_PKG_VERSION"));
             Ok(())

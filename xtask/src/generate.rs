@@ -1,6 +1,7 @@
 //! `xtask generate`: files that are made from others, and the proof that they are up to date.
 //!
-//! `config/herald.yaml` is the chart with its default values, for those who install by `kubectl apply`.
+//! `config/herald.yaml` is the chart with its default values, for those who install by `kubectl apply`. The custom resource definitions are
+//! made from the Rust types, into `charts/herald/crds/` and `config/crd/`.
 
 use std::{
     env, fs, io,
@@ -16,7 +17,8 @@ const KUBE_VERSION: &str = "1.34.0";
 
 const HEADER: &str = "\
 # Herald, to be installed with `kubectl apply -f`. Generated from charts/herald by `make generate`: change it there.
-# Configuration: a ConfigMap `config` in the same namespace, see docs/configuration.md.
+# Configuration: a ConfigMap `config` in the same namespace, see docs/configuration.md. For custom resources as well, where the cluster does
+# not have MetalLB's definitions already: `kubectl create -f config/crd/`.
 ---
 apiVersion: v1
 kind: Namespace
@@ -35,9 +37,12 @@ pub enum GenerateError {
     /// No helm anywhere.
     #[error("helm 3 was not found: set HELM to it, put it on PATH, or let the lab build it ({0})")]
     NoHelm(String),
-    /// helm could not be run or refused the chart.
+    /// A definition without a name, or none at all.
+    #[error("the definitions of custom resources are not what was expected: {0:?}")]
+    Definitions(String),
+    /// A command could not be run or failed.
     #[error("{command} failed: {message}")]
-    Helm {
+    Command {
         /// What was run.
         command: String,
         /// What it said.
@@ -53,7 +58,7 @@ pub enum GenerateError {
     },
     /// `--check` found a difference.
     #[error(
-        "{path} line {line} is not what the chart gives ({is:?} instead of {should:?}): run `make generate` and commit it"
+        "{path} line {line} is not what is generated ({is:?} instead of {should:?}): run `make generate` and commit it"
     )]
     Outdated {
         /// The file.
@@ -62,12 +67,12 @@ pub enum GenerateError {
         line: usize,
         /// What stands there.
         is: String,
-        /// What the chart gives.
+        /// What is generated.
         should: String,
     },
 }
 
-/// Writes the generated files: config/herald.yaml from the chart.
+/// Writes the generated files: config/herald.yaml from the chart, the custom resource definitions from the types.
 #[derive(Debug, clap::Args)]
 pub struct GenerateArgs {
     /// Write nothing; fail when a file is not up to date.
@@ -91,17 +96,41 @@ impl GenerateArgs {
         output(Command::new(&helm).args(["lint", "--strict", "--quiet", "--values"]).arg(&every_branch).arg(&chart))?;
         let mut template = Command::new(&helm);
         template.args(["template", "herald", "--namespace", NAMESPACE, "--kube-version", KUBE_VERSION]).arg(&chart);
-        let should = manifests(&output(&mut template)?);
-        let path = self.root.join("config/herald.yaml");
-        if self.check {
-            let is = fs::read_to_string(&path).map_err(|source| GenerateError::File { path: path.clone(), source })?;
-            compare(&path, &is, &should)?;
-            Ok(format!("{} is up to date", path.display()))
-        } else {
-            fs::write(&path, should).map_err(|source| GenerateError::File { path: path.clone(), source })?;
-            Ok(format!("{} written", path.display()))
+        let mut files = definitions(&self.root)?;
+        files.push((self.root.join("config/herald.yaml"), manifests(&output(&mut template)?)));
+        for (path, should) in &files {
+            let failed = |source| GenerateError::File { path: path.clone(), source };
+            if self.check {
+                compare(path, &fs::read_to_string(path).map_err(failed)?, should)?;
+            } else {
+                fs::create_dir_all(path.parent().unwrap_or(path)).map_err(failed)?;
+                fs::write(path, should).map_err(failed)?;
+            }
+        }
+        Ok(format!("{} files {}", files.len(), if self.check { "are up to date" } else { "written" }))
+    }
+}
+
+const DEFINITION_HEADER: &str = "\
+# Generated from the types in crates/api/src/crd by `make generate`: change it there.
+";
+
+/// The custom resource definitions: where helm installs them from (only those that the cluster lacks), and for kubectl.
+fn definitions(root: &Path) -> Result<Vec<(PathBuf, String)>, GenerateError> {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root).args(["run", "--quiet", "--locked", "--package", "herald-api", "--example", "crds"]);
+    let text = output(&mut cargo)?;
+    let mut files = Vec::new();
+    for document in text.split("---\n").filter(|document| !document.is_empty()) {
+        let mut lines = document.lines().skip_while(|line| *line != "metadata:");
+        let name = lines.find_map(|line| line.strip_prefix("  name: ")).and_then(|name| name.split_once('.'));
+        let (plural, group) = name.ok_or_else(|| GenerateError::Definitions(document.to_owned()))?;
+        for folder in ["charts/herald/crds", "config/crd"] {
+            let path = root.join(folder).join(format!("{group}_{plural}.yaml"));
+            files.push((path, format!("{DEFINITION_HEADER}{document}")));
         }
     }
+    if files.is_empty() { Err(GenerateError::Definitions(text)) } else { Ok(files) }
 }
 
 /// What the chart rendered, as a file of its own: nothing that says that Helm manages these objects.
@@ -155,7 +184,7 @@ fn find_helm(root: &Path) -> Result<PathBuf, GenerateError> {
 /// Standard output of a command that succeeds.
 fn output(command: &mut Command) -> Result<String, GenerateError> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let failed = |message: String| GenerateError::Helm { command: name, message };
+    let failed = |message: String| GenerateError::Command { command: name, message };
     match command.output() {
         Err(error) => Err(failed(error.to_string())),
         Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),

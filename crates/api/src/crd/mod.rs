@@ -40,7 +40,7 @@ pub const COMPONENT_TYPE_LABEL: &str = "metallb.io/component-type";
 /// Label of speakers' `ConfigurationState` objects: the node.
 pub const NODE_NAME_LABEL: &str = "metallb.io/node-name";
 
-/// The status of kinds that report nothing; MetalLB's CRDs have it.
+/// Nothing: this kind reports nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct NoStatus {}
 
