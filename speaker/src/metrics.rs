@@ -237,6 +237,16 @@ impl Scrape {
         for link in &self.links {
             family.sample(&[("link", &link.name)], read(&link.responder.send_failed));
         }
+        let mut family = out.family(
+            Kind::Counter,
+            "herald_address_claims_total",
+            "ARP and NDP frames in which another station claims an address that this node announces.",
+        );
+        for link in &self.links {
+            for (ip, answer) in link.table.addresses.iter().collect::<BTreeMap<_, _>>() {
+                family.sample(&[("link", &link.name), ("ip", ip)], read(&answer.counters.claims));
+            }
+        }
     }
 
     fn changes(&self, out: &mut Exposition) {

@@ -111,3 +111,6 @@ where
 fn label<'a>(object: &'a ObjectMeta, key: &str) -> &'a str {
     object.labels.as_ref().and_then(|labels| labels.get(key)).map_or("", String::as_str)
 }
+
+#[cfg(test)]
+mod tests;

@@ -256,7 +256,7 @@ fn write(api: &FakeApi, wire: &Wire, method: &Method, target: &Target, body: &By
         "POST" => store.create(&id, body).map(|object| (201, object)),
         "PUT" => store.replace(&id, body).map(|object| (200, object)),
         "PATCH" => store.patch(&id, &body, target.subresource.is_some()).map(|object| (200, object)),
-        "DELETE" => store.delete(&id).ok_or(Refused::NotFound).map(|object| (200, object)),
+        "DELETE" => store.delete_if(&id, &body["preconditions"]).map(|object| (200, object)),
         _ => return status(405, "MethodNotAllowed", "method not allowed"),
     };
     match result {

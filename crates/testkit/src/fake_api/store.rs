@@ -132,6 +132,16 @@ impl Store {
         Some(object)
     }
 
+    /// Deletes the object unless it is another one than the preconditions (`uid`, `resourceVersion`) mean.
+    pub(super) fn delete_if(&mut self, id: &Id, preconditions: &Value) -> Result<Value, Refused> {
+        let metadata = &self.objects.get(id).ok_or(Refused::NotFound)?["metadata"];
+        let meant = |field: &str| preconditions[field].is_null() || preconditions[field] == metadata[field];
+        if !meant("uid") || !meant("resourceVersion") {
+            return Err(Refused::Conflict);
+        }
+        self.delete(id).ok_or(Refused::NotFound)
+    }
+
     fn remember(&mut self, kind: &'static str, id: &Id, object: Value) {
         self.history.push_back(Entry { version: self.version, id: id.clone(), kind, object });
         if self.history.len() > 20_000
