@@ -5,6 +5,7 @@
 
 mod allocation;
 mod basics;
+mod crds;
 mod faults;
 mod restarts;
 mod services;
@@ -21,8 +22,14 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// A test: gets a cluster where everything is on, Herald runs as [`Cluster::install`] installs it, and no Service exists.
 type Journey = fn(&Cluster) -> Result<()>;
 
-const MODULES: [&[(&str, Journey)]; 5] =
-    [basics::JOURNEYS, services::JOURNEYS, allocation::JOURNEYS, restarts::JOURNEYS, faults::JOURNEYS];
+const MODULES: [&[(&str, Journey)]; 6] = [
+    basics::JOURNEYS,
+    crds::JOURNEYS,
+    services::JOURNEYS,
+    allocation::JOURNEYS,
+    restarts::JOURNEYS,
+    faults::JOURNEYS,
+];
 
 /// Made by the first test that runs, so that `--list` and filters that fit nothing start no lab.
 type Shared = Arc<Mutex<Option<Cluster>>>;
