@@ -6,13 +6,18 @@ use herald_wire::{
     Mac,
     arp::{self, Operation},
 };
-use nix::sys::socket::bind;
+use nix::sys::{
+    socket::{
+        ControlMessageOwned, LinkAddr, MsgFlags, bind, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
+    },
+    time::TimeSpec,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
-    io::{ErrorKind, Read as _},
+    io::{ErrorKind, IoSliceMut},
     net::Ipv4Addr,
     os::fd::AsRawFd as _,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// The client's raw ARP socket.
@@ -30,6 +35,9 @@ pub struct Answer {
     pub mac: Mac,
     /// When it was received.
     pub at: Instant,
+    /// From before the request was sent to the arrival of the answer at the client's network card, as the kernel stamped it: without the
+    /// wake-up of this process.
+    pub wire: Duration,
 }
 
 /// MAC address of a host of the lab on its first LAN.
@@ -66,6 +74,7 @@ impl ArpPort {
         let frame = arp::ask(self.mac, self.ip, target, destination).emit();
         let error = || Error::io("asking by ARP");
         let end = Instant::now() + patience;
+        let sent = SystemTime::now();
         self.socket.send(&frame).map_err(error())?;
         let mut buffer = [0; 128];
         loop {
@@ -74,22 +83,37 @@ impl ArpPort {
                 return Ok(None);
             }
             self.socket.set_read_timeout(Some(left)).map_err(error())?;
-            match (&self.socket).read(&mut buffer) {
-                Ok(length) => {
+            match self.receive(&mut buffer) {
+                Ok((length, arrived)) => {
                     let at = Instant::now();
+                    // The wall clock was set back meanwhile: no measurement.
+                    let wire = arrived.duration_since(sent).unwrap_or_default();
                     let frame = arp::parse(buffer.get(..length).unwrap_or_default());
                     if let Ok(frame) = frame
                         && frame.packet.operation == Operation::Reply
                         && frame.packet.sender_ip == target
                         && frame.packet.target_mac == self.mac
                     {
-                        return Ok(Some(Answer { mac: frame.packet.sender_mac, at }));
+                        return Ok(Some(Answer { mac: frame.packet.sender_mac, at, wire }));
                     }
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(None),
                 Err(source) => return Err(error()(source)),
             }
         }
+    }
+
+    /// A frame, and when it arrived by the kernel's stamp (by our clock where there is none).
+    fn receive(&self, buffer: &mut [u8]) -> std::io::Result<(usize, SystemTime)> {
+        let mut space = nix::cmsg_space!(TimeSpec);
+        let mut parts = [IoSliceMut::new(buffer)];
+        let message =
+            recvmsg::<LinkAddr>(self.socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty())?;
+        let stamp = message.cmsgs()?.find_map(|control| match control {
+            ControlMessageOwned::ScmTimestampns(stamp) => Some(UNIX_EPOCH + Duration::from(stamp)),
+            _ => None,
+        });
+        Ok((message.bytes, stamp.unwrap_or_else(SystemTime::now)))
     }
 
     /// Asks again and again, every `pause`, until somebody answers; `None` at the end of the patience.
@@ -115,6 +139,7 @@ fn open() -> std::io::Result<Socket> {
     let link = link.filter_map(|entry| entry.address?.as_link_addr().copied()).next();
     let link = link.ok_or_else(|| std::io::Error::other(format!("the client has no {name}")))?;
     let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(i32::from(arp::ETHERTYPE.to_be()))))?;
+    setsockopt(&socket, ReceiveTimestampns, &true)?;
     bind(socket.as_raw_fd(), &link)?;
     Ok(socket)
 }
