@@ -27,6 +27,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 /// Field manager of the status.
 const MANAGER: &str = "herald-speaker";
+/// After a start, links begin to take part one after the other: what was written before is not taken away meanwhile.
+const START: Duration = Duration::from_secs(2);
 /// Pause between two Services: a node that takes hundreds over must not make the API server slow for others.
 const PACE: Duration = Duration::from_millis(20);
 
@@ -46,12 +48,14 @@ struct Services {
     says: Says,
     owner: Option<OwnerReference>,
     known: BTreeMap<ServiceKey, Known>,
+    /// Since when this speaker takes part.
+    since: Option<Instant>,
 }
 
 /// Writes until nobody says anything any more.
 pub(super) async fn run(client: Client, mut says: Says, owner: Option<OwnerReference>) {
     let api = Api::namespaced(client, &says.namespace);
-    let mut services = Services { api, says: says.clone(), owner, known: BTreeMap::new() };
+    let mut services = Services { api, says: says.clone(), owner, known: BTreeMap::new(), since: None };
     let mut look = Instant::now();
     loop {
         if services.may_write() {
@@ -78,7 +82,7 @@ pub(super) async fn run(client: Client, mut says: Says, owner: Option<OwnerRefer
             changed = says.standby.changed() => if changed.is_err() { return },
             () = sleep_until(look) => {
                 if !services.may_write() {
-                    look = Instant::now() + RETRY;
+                    look = Instant::now() + START;
                 }
             }
         }
@@ -86,17 +90,17 @@ pub(super) async fn run(client: Client, mut says: Says, owner: Option<OwnerRefer
 }
 
 impl Services {
-    /// While this speaker does not take part it does not know what it announces.
-    fn may_write(&self) -> bool {
-        let takes_part = {
-            let scrape = self.says.scrape.borrow();
-            !scrape.links.is_empty() && scrape.links.iter().all(|link| link.present)
-        };
+    /// While this speaker takes part on no link it does not know what it announces.
+    fn may_write(&mut self) -> bool {
+        if !self.says.scrape.borrow().links.iter().any(|link| link.present) {
+            return false;
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
         let served = self.says.served.serves::<ServiceL2Status>();
         if served == Some(false) {
             self.says.served.look_again();
         }
-        takes_part && served == Some(true) && self.says.may_write()
+        served == Some(true) && self.says.may_write() && since.elapsed() >= START
     }
 
     fn announcing(&self) -> Arc<Announcing> {

@@ -274,6 +274,12 @@ impl Plan {
         found
     }
 
+    /// Whether any advertisement names interfaces.
+    #[must_use]
+    pub fn names_interfaces(&self) -> bool {
+        self.reaches.iter().any(|reach| !reach.links.is_empty())
+    }
+
     /// Whether a Service of the group has only advertisements that name interfaces.
     fn could_lack(&self, group: &Group) -> bool {
         let named = |index: &usize| self.reaches.get(*index).is_some_and(|reach| !reach.links.is_empty());

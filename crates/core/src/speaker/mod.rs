@@ -295,6 +295,10 @@ impl Speaker {
     /// so, once.
     fn find_lacking(&mut self, now: Moment) {
         let Some(plan) = self.plan.as_ref().filter(|_| self.is_present()) else { return };
+        if !plan.names_interfaces() {
+            self.lacking.clear();
+            return;
+        }
         let mut links: BTreeMap<NodeName, Vec<LinkName>> = BTreeMap::new();
         let mut ready = BTreeSet::from([self.me.node.clone()]);
         links.insert(self.me.node.clone(), self.links.keys().cloned().collect());
