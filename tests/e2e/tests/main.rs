@@ -7,6 +7,7 @@ mod allocation;
 mod basics;
 mod crds;
 mod faults;
+mod metrics;
 mod restarts;
 mod services;
 
@@ -22,11 +23,12 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// A test: gets a cluster where everything is on, Herald runs as [`Cluster::install`] installs it, and no Service exists.
 type Journey = fn(&Cluster) -> Result<()>;
 
-const MODULES: [&[(&str, Journey)]; 6] = [
+const MODULES: [&[(&str, Journey)]; 7] = [
     basics::JOURNEYS,
     crds::JOURNEYS,
     services::JOURNEYS,
     allocation::JOURNEYS,
+    metrics::JOURNEYS,
     restarts::JOURNEYS,
     faults::JOURNEYS,
 ];

@@ -48,3 +48,11 @@ pub use wiring::Port;
 pub fn tools() -> Result<Vec<(&'static str, std::path::PathBuf)>> {
     tools::ensure()
 }
+
+/// Finds a program that only some tests need, installing the Debian package that has it where that is possible.
+///
+/// # Errors
+/// [`Error::MissingPackages`] names the package.
+pub fn program(name: &str, package: &str) -> Result<std::path::PathBuf> {
+    packages::ensure_program(name, package)
+}

@@ -53,6 +53,31 @@ fn missing() -> Vec<&'static str> {
     packages
 }
 
+fn install(packages: &[&str]) -> Result<()> {
+    let apt = |args: &[&str]| run(Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive"));
+    let install: Vec<&str> =
+        ["install", "-y", "-q", "--no-install-recommends"].into_iter().chain(packages.iter().copied()).collect();
+    // The package lists of a fresh machine may be empty or old.
+    if apt(&install).is_err() {
+        apt(&["update", "-q"])?;
+        apt(&install)?;
+    }
+    Ok(())
+}
+
+/// Makes sure of a program that only some tests need; `package` is the Debian package that has it.
+pub(crate) fn ensure_program(program: &str, package: &str) -> Result<PathBuf> {
+    let refuse = || Error::MissingPackages(package.to_owned());
+    if find(program).is_none() {
+        if !nix::unistd::geteuid().is_root() || find("apt-get").is_none() {
+            return Err(refuse());
+        }
+        eprintln!("installing {package}");
+        install(&[package])?;
+    }
+    find(program).ok_or_else(refuse)
+}
+
 /// Makes sure of all programs; returns the folder of the CNI plugins.
 pub(crate) fn ensure() -> Result<PathBuf> {
     let packages = missing();
@@ -62,14 +87,7 @@ pub(crate) fn ensure() -> Result<PathBuf> {
             return Err(refuse());
         }
         eprintln!("installing {}", packages.join(" "));
-        let apt = |args: &[&str]| run(Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive"));
-        let install: Vec<&str> =
-            ["install", "-y", "-q", "--no-install-recommends"].into_iter().chain(packages.iter().copied()).collect();
-        // The package lists of a fresh machine may be empty or old.
-        if apt(&install).is_err() {
-            apt(&["update", "-q"])?;
-            apt(&install)?;
-        }
+        install(&packages)?;
         let left = missing();
         if !left.is_empty() {
             return Err(Error::MissingPackages(left.join(" ")));
