@@ -1,4 +1,6 @@
-//! The only writer: Service status, and Events.
+//! The only writer: Service status, Events, and what is reported about pools and configuration.
+
+pub(crate) mod report;
 
 use crate::{
     deprecated::News,

@@ -8,13 +8,15 @@ mod inputs;
 mod show;
 
 use crate::{
-    apply,
+    apply::{
+        self,
+        report::{self, Report},
+    },
     configuration::{Configuration, Told},
     deprecated::Deprecated,
     key_secret,
     metrics::Metrics,
     observe::{self, Input, Reported, Watches},
-    report::{self, Report},
     state::{Outcome, Promise, State, Write},
 };
 use herald_api::crd::{ConfigurationStateStatus, IPAddressPoolStatus};

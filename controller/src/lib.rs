@@ -11,7 +11,6 @@ mod driver;
 mod key_secret;
 mod metrics;
 mod observe;
-mod report;
 mod state;
 
 pub use config::ControllerConfig;

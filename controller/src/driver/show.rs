@@ -1,7 +1,7 @@
 //! What is shown: readiness, metrics, events, reports, the debug state.
 
 use super::{Driver, Parts};
-use crate::{apply, report::Report};
+use crate::apply::{self, report::Report};
 use herald_api::crd::ConfigurationState;
 use herald_runtime::served::Served;
 use serde_json::{Value, json};
