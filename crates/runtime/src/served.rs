@@ -137,7 +137,9 @@ fn tell(before: Option<&BTreeSet<Kind>>, now: &BTreeSet<Kind>) {
     let names = |kinds: &BTreeSet<Kind>| kinds.iter().map(|(_, plural)| plural.as_str()).collect::<Vec<_>>().join(" ");
     match before {
         None if now.is_empty() => {
-            tracing::info!("no custom resources of metallb.io are served: the ConfigMap is all there is, until they are installed");
+            tracing::info!(
+                "no custom resources of metallb.io are served: the ConfigMap is all there is, until they are installed"
+            );
         }
         _ => tracing::info!(kinds = names(now), "custom resources that are served"),
     }

@@ -7,9 +7,7 @@ use herald_wire::{
     arp::{self, Operation},
 };
 use nix::sys::{
-    socket::{
-        ControlMessageOwned, LinkAddr, MsgFlags, bind, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
-    },
+    socket::{ControlMessageOwned, LinkAddr, MsgFlags, bind, recvmsg, setsockopt, sockopt::ReceiveTimestampns},
     time::TimeSpec,
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -107,8 +105,7 @@ impl ArpPort {
     fn receive(&self, buffer: &mut [u8]) -> std::io::Result<(usize, SystemTime)> {
         let mut space = nix::cmsg_space!(TimeSpec);
         let mut parts = [IoSliceMut::new(buffer)];
-        let message =
-            recvmsg::<LinkAddr>(self.socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty())?;
+        let message = recvmsg::<LinkAddr>(self.socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty())?;
         let stamp = message.cmsgs()?.find_map(|control| match control {
             ControlMessageOwned::ScmTimestampns(stamp) => Some(UNIX_EPOCH + Duration::from(stamp)),
             _ => None,
