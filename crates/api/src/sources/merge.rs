@@ -12,10 +12,7 @@ use herald_core::{
     net::{Family, IpRange},
 };
 use jiff::Timestamp;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The result, and what is to be remembered.
 pub(super) struct Merged {
@@ -36,8 +33,10 @@ struct Candidate {
 enum Rank {
     /// In force as it is.
     Unchanged,
-    /// New or changed.
+    /// In force, and wants to be another.
     Changed,
+    /// Not in force yet.
+    New,
     /// Of a ConfigMap that is gone.
     Deleted,
 }
@@ -59,10 +58,11 @@ pub(super) fn merge(sources: &Sources) -> Merged {
             problems.add(id, fault.clone(), in_force(sources, id), Vec::new());
         }
     }
-    for id in &sources.deleted {
+    let placed = place(sources, &mut problems);
+    // Until nothing of it is left.
+    for id in sources.deleted.iter().filter(|id| placed.parts.iter().any(|((object, _), _)| object == *id)) {
         problems.add(id, Fault::whole(Reason::Deleted), InForce::LastGood, Vec::new());
     }
-    let placed = place(sources, &mut problems);
     let held = placed.parts.iter().cloned().collect();
     let config = references::resolve(&placed, sources, &mut problems);
     let mut problems = problems.all;
@@ -96,32 +96,63 @@ fn in_force(sources: &Sources, id: &ObjectId) -> InForce {
 /// Places all parts that do not conflict. A changed part that conflicts falls back to what is in force of it, and then all are placed anew:
 /// what is in force comes first, so that no edit, whatever else was edited with it, takes anything out of force.
 fn place(sources: &Sources, problems: &mut Problems<'_>) -> Placed {
-    let mut fallen: BTreeSet<PartKey> = BTreeSet::new();
+    let mut fallen: BTreeMap<PartKey, Arc<Content>> = BTreeMap::new();
     'again: loop {
         let mut placed = Placed::default();
-        let mut conflicts = Vec::new();
-        for candidate in candidates(sources, &fallen) {
-            let Err(fault) = placed.place(&candidate) else { continue };
-            match candidate.rank {
-                Rank::Changed if sources.held.contains_key(&candidate.key) => {
-                    problems.add(&candidate.key.0, fault, InForce::LastGood, Vec::new());
-                    fallen.insert(candidate.key);
+        let mut left_out = BTreeMap::new();
+        for Candidate { key, content, rank, .. } in candidates(sources, &fallen) {
+            if placed.place(&key, &content).is_ok() {
+                continue;
+            }
+            match rank {
+                Rank::Changed => {
+                    fallen.insert(key, content);
                     continue 'again;
                 }
                 // Its pools are there until others take their place.
                 Rank::Deleted => {}
-                Rank::Changed | Rank::Unchanged => conflicts.push((candidate.key.0, fault)),
+                Rank::New | Rank::Unchanged => {
+                    left_out.insert(key, content);
+                }
             }
         }
-        for (object, fault) in conflicts {
-            problems.add(&object, fault, InForce::Nothing, Vec::new());
+        left_out.extend(fallen);
+        return settle(placed, left_out, problems);
+    }
+}
+
+/// Tries what is not in force once more, now that the rest is known, and says of the others what they conflict with: with what is in force,
+/// not with what only wanted to be.
+fn settle(mut placed: Placed, mut waiting: BTreeMap<PartKey, Arc<Content>>, problems: &mut Problems<'_>) -> Placed {
+    'again: loop {
+        let mut faults = Vec::new();
+        for (key, content) in &waiting {
+            let mut others = Placed::default();
+            let mut held = false;
+            for (other, content) in &placed.parts {
+                held |= other == key;
+                // They were placed together before.
+                let _ = (other == key) || others.place(other, content).is_ok();
+            }
+            match others.place(key, content) {
+                Ok(()) => {
+                    let key = key.clone();
+                    waiting.remove(&key);
+                    placed = others;
+                    continue 'again;
+                }
+                Err(fault) => faults.push((key.0.clone(), fault, held)),
+            }
+        }
+        for (object, fault, held) in faults {
+            problems.add(&object, fault, if held { InForce::LastGood } else { InForce::Nothing }, Vec::new());
         }
         return placed;
     }
 }
 
 /// All parts in the order in which they are placed.
-fn candidates(sources: &Sources, fallen: &BTreeSet<PartKey>) -> Vec<Candidate> {
+fn candidates(sources: &Sources, fallen: &BTreeMap<PartKey, Arc<Content>>) -> Vec<Candidate> {
     let mut all = Vec::new();
     for (id, object) in &sources.objects {
         let held = || sources.held.range((id.clone(), Arc::from(""))..).take_while(|((object, _), _)| object == id);
@@ -131,8 +162,9 @@ fn candidates(sources: &Sources, fallen: &BTreeSet<PartKey>) -> Vec<Candidate> {
                     let key = (id.clone(), name.clone());
                     let held = sources.held.get(&key);
                     let (content, rank) = match held {
-                        Some(held) if held == content || fallen.contains(&key) => (held, Rank::Unchanged),
-                        _ => (content, Rank::Changed),
+                        Some(held) if held == content || fallen.contains_key(&key) => (held, Rank::Unchanged),
+                        Some(_) => (content, Rank::Changed),
+                        None => (content, Rank::New),
                     };
                     all.push(Candidate { key, content: content.clone(), rank, changed: object.changed });
                 }
@@ -154,8 +186,7 @@ fn candidates(sources: &Sources, fallen: &BTreeSet<PartKey>) -> Vec<Candidate> {
 
 impl Placed {
     /// Places a part, all of it or nothing.
-    fn place(&mut self, candidate: &Candidate) -> Result<(), Fault> {
-        let Candidate { key, content, .. } = candidate;
+    fn place(&mut self, key: &PartKey, content: &Arc<Content>) -> Result<(), Fault> {
         match &**content {
             Content::Pool(pool) => self.pool(key, pool, content)?,
             Content::Bfd(name, profile) => {

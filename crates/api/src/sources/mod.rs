@@ -5,8 +5,8 @@
 //!
 //! - An object that is wrong by itself, or conflicts with another one, is left out, or its last good version stays in force. All others
 //!   go on.
-//! - Of two objects that conflict, the one that is in force unchanged wins, else the one that was changed earlier, else the first by kind
-//!   and name. So an edit never takes another object out of force, and who starts later decides as those who were there.
+//! - Of two objects that conflict, the one that is in force unchanged wins, then one that is in force, then the one that was changed
+//!   earlier, then the first by kind and name. So an edit never takes another object out of force, and who starts later decides as those who were there.
 //! - The ConfigMap and custom resources are merged. A ConfigMap that was deleted stays in force, part by part, until others take its
 //!   place, unless there was an IPAddressPool by then.
 
@@ -116,10 +116,16 @@ impl Sources {
 
     /// Decides what is in force now. Repeating it without a change in between changes nothing.
     pub fn merge(&mut self) -> &Outcome {
-        let merged = merge::merge(self);
-        self.held = merged.held;
+        // What came into force may make room for what waits. Whatever is in force as it stands stays there, so this ends.
+        let outcome = loop {
+            let merged = merge::merge(self);
+            if self.held == merged.held {
+                break merged.outcome;
+            }
+            self.held = merged.held;
+        };
         self.deleted.retain(|id| self.held.keys().any(|(object, _)| object == id));
-        self.outcome = merged.outcome;
+        self.outcome = outcome;
         &self.outcome
     }
 }
