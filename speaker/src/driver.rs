@@ -221,8 +221,10 @@ impl Driver {
     }
 
     fn poll(&mut self) {
+        let before = Arc::clone(self.speaker.announcing());
         let effects = self.speaker.poll(boottime());
-        let mut publish = false;
+        // Where a Service is announced may change without an effect: only which interfaces are named did.
+        let mut publish = !Arc::ptr_eq(&before, self.speaker.announcing());
         for effect in effects {
             publish |= !matches!(effect, Effect::Hello { .. } | Effect::Ask { .. } | Effect::Gratuitous { .. });
             self.carry_out(effect);

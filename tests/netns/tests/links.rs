@@ -57,6 +57,23 @@ fn what_is_there_at_the_start_is_known_when_start_returns() {
 }
 
 #[test]
+fn a_changed_exclude_list_takes_effect_without_an_event_of_the_kernel() {
+    let net = Net::new();
+    let (node, _client) = pair(&net);
+    node.run(|| async {
+        let (excluded, now) = watch::channel(Arc::new(Exclude::default()));
+        let watch = LinkWatch::start(now).await.unwrap();
+        let mut links = watch.links();
+        wait(&mut links, "eth0 is used", is("eth0", |link| link.usable.is_ok())).await;
+        excluded.send_replace(Arc::new(Exclude::new(["^eth[0-9]$"]).unwrap()));
+        let by = Err(Unusable::ExcludedByName("^eth[0-9]$".into()));
+        wait(&mut links, "eth0 is excluded", is("eth0", move |link| link.usable == by)).await;
+        excluded.send_replace(Arc::default());
+        wait(&mut links, "eth0 is used again", is("eth0", |link| link.usable.is_ok())).await;
+    });
+}
+
+#[test]
 fn flaps_carrier_mac_addresses_and_masters_are_followed() {
     let net = Net::new();
     let (node, client) = pair(&net);
