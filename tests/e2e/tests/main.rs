@@ -3,6 +3,7 @@
 //! `cargo test -p herald-e2e -- classic` runs those whose name contains "classic"; HERALD_E2E_KEEP=1 leaves the lab standing;
 //! HERALD_IMAGE_TAR names the image (default: dist/herald.tar, made by `make image`); HERALD_LAB_DIR another lab.
 
+mod advertisements;
 mod allocation;
 mod basics;
 mod crds;
@@ -23,11 +24,12 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// A test: gets a cluster where everything is on, Herald runs as [`Cluster::install`] installs it, and no Service exists.
 type Journey = fn(&Cluster) -> Result<()>;
 
-const MODULES: [&[(&str, Journey)]; 7] = [
+const MODULES: [&[(&str, Journey)]; 8] = [
     basics::JOURNEYS,
     crds::JOURNEYS,
     services::JOURNEYS,
     allocation::JOURNEYS,
+    advertisements::JOURNEYS,
     metrics::JOURNEYS,
     restarts::JOURNEYS,
     faults::JOURNEYS,
