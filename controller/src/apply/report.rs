@@ -87,7 +87,11 @@ impl Written {
         for (name, (usage, seen)) in &report.pools {
             let status = pool_status(usage);
             let on = (status, seen.version.clone());
-            if seen.status == Some(status) || self.pools.get(name) == Some(&on) {
+            if seen.status == Some(status) {
+                self.pools.remove(name);
+                continue;
+            }
+            if self.pools.get(name) == Some(&on) {
                 continue;
             }
             let patch = Patch::Merge(json!({ "status": status }));
@@ -107,7 +111,10 @@ impl Written {
         if let Some((summary, seen)) = &report.state {
             let on = (summary.clone(), seen.as_ref().map(|seen| seen.version.clone()));
             let right = seen.as_ref().and_then(|seen| seen.status.as_ref()).is_some_and(|seen| says(seen, summary));
-            if !right && self.state.as_ref() != Some(&on) {
+            if right {
+                // The echo has come: should the object go, that is news.
+                self.state = None;
+            } else if self.state.as_ref() != Some(&on) {
                 apply_state(states, summary, seen.as_ref()).await?;
                 self.state = Some(on);
                 any = true;

@@ -151,6 +151,11 @@ async fn the_state_of_the_configuration_is_reported_and_made_again() {
     assert_eq!((&condition["type"], &condition["reason"]), (&json!("poolReconcilerValid"), &json!("Reconciled")));
     assert_eq!(object["status"]["conditions"].as_array().unwrap().len(), 1);
 
+    // Deleted before anything else was ever said there.
+    cluster.api.delete(&state_id());
+    cluster.pass(5).await;
+    assert_eq!(state(&cluster)["result"], "Valid");
+
     put_pool(&cluster, "clash", addresses(&["10.0.0.8/29"]));
     cluster.pass(3).await;
     assert_eq!(state(&cluster)["result"], "Invalid");

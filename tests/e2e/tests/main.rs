@@ -9,6 +9,7 @@ mod basics;
 mod crds;
 mod faults;
 mod metrics;
+mod pools;
 mod restarts;
 mod services;
 
@@ -24,13 +25,14 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// A test: gets a cluster where everything is on, Herald runs as [`Cluster::install`] installs it, and no Service exists.
 type Journey = fn(&Cluster) -> Result<()>;
 
-const MODULES: [&[(&str, Journey)]; 8] = [
+const MODULES: [&[(&str, Journey)]; 9] = [
     basics::JOURNEYS,
     crds::JOURNEYS,
     services::JOURNEYS,
     allocation::JOURNEYS,
     advertisements::JOURNEYS,
     metrics::JOURNEYS,
+    pools::JOURNEYS,
     restarts::JOURNEYS,
     faults::JOURNEYS,
 ];
