@@ -43,7 +43,7 @@ image: build ## OCI image of it without Docker: dist/herald.tar
 	$(XTASK) image --name $(IMAGE) --binary /herald=$(BINARY) --out dist/herald.tar
 
 .PHONY: generate
-generate: ## config/herald.yaml from the chart
+generate: ## config/herald.yaml from the chart, custom resource definitions from the types
 	$(XTASK) generate
 
 # ---- checking and testing
