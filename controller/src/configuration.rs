@@ -12,17 +12,6 @@ use std::{
     sync::Arc,
 };
 
-/// Every kind of configuration object.
-const KINDS: [Kind; 7] = [
-    Kind::ConfigMap,
-    Kind::IpAddressPool,
-    Kind::L2Advertisement,
-    Kind::BgpAdvertisement,
-    Kind::BgpPeer,
-    Kind::BfdProfile,
-    Kind::Community,
-];
-
 /// What is known of the configuration.
 #[derive(Debug)]
 pub(crate) struct Configuration {
@@ -41,7 +30,7 @@ impl Default for Configuration {
     fn default() -> Self {
         Self {
             sources: Sources::default(),
-            awaited: KINDS.into(),
+            awaited: Kind::ALL.into(),
             dirty: false,
             established: false,
             broken: Broken::default(),
@@ -218,7 +207,7 @@ mod tests {
     /// All other kinds are known and empty.
     fn others() -> Configuration {
         let mut configuration = Configuration::default();
-        for kind in KINDS.into_iter().skip(1) {
+        for kind in Kind::ALL.into_iter().skip(1) {
             configuration.observe(kind, none());
         }
         configuration

@@ -5,17 +5,6 @@ use herald_core::{config::Config, labels::Labels};
 use herald_runtime::watch::Change;
 use std::{collections::BTreeMap, sync::Arc};
 
-/// The kinds that are watched; each has delivered its first list before anything is decided.
-pub(crate) const KINDS: [Kind; 7] = [
-    Kind::ConfigMap,
-    Kind::IpAddressPool,
-    Kind::L2Advertisement,
-    Kind::BgpAdvertisement,
-    Kind::BgpPeer,
-    Kind::BfdProfile,
-    Kind::Community,
-];
-
 /// How a watch stands.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Stream {
@@ -49,7 +38,7 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn new() -> Self {
-        let streams = KINDS.map(|kind| (kind, Stream::default())).into();
+        let streams = Kind::ALL.map(|kind| (kind, Stream::default())).into();
         Self { sources: Sources::default(), streams, config: Arc::default(), has_peers: false }
     }
 

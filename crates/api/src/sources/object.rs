@@ -44,6 +44,17 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All kinds. Each has to be listed before anything is decided.
+    pub const ALL: [Self; 7] = [
+        Self::ConfigMap,
+        Self::IpAddressPool,
+        Self::L2Advertisement,
+        Self::BgpAdvertisement,
+        Self::BgpPeer,
+        Self::BfdProfile,
+        Self::Community,
+    ];
+
     /// The kind's name in Kubernetes.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -1,5 +1,4 @@
 use super::*;
-use crate::observe::settings::KINDS;
 use herald_api::{
     crd::{L2Advertisement, Unread},
     endpoints::Endpoint,
@@ -49,7 +48,7 @@ fn complete() -> World {
     assert!(!world.apply(Input::Nodes(reset([]))));
     assert!(!world.apply(Input::Speakers(reset([]))));
     assert!(!world.apply(Input::Excluded(reset([]))));
-    let (last, first) = KINDS.split_last().unwrap();
+    let (last, first) = herald_api::sources::Kind::ALL.split_last().unwrap();
     for kind in first {
         assert!(!world.apply(Input::Settings(*kind, reset([]))));
     }
