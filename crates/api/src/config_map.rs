@@ -6,8 +6,8 @@
 mod bgp;
 mod error;
 mod pools;
-mod raw;
-mod text;
+pub(crate) mod raw;
+pub(crate) mod text;
 mod types;
 
 pub use error::{ConfigError, ConfigErrors, Place, Problem};

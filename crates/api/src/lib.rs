@@ -9,6 +9,7 @@ pub mod crd;
 pub mod endpoints;
 pub mod event;
 pub mod labels;
+pub mod import;
 pub mod manifest;
 pub mod node;
 pub mod pod;

@@ -77,7 +77,7 @@ pub fn read(text: &str, config: &str) -> Vec<Document> {
 }
 
 /// The documents with their first lines. They are split before they are read, so that one that is no YAML does not hide the next ones.
-fn split(text: &str) -> Vec<(usize, String)> {
+pub(crate) fn split(text: &str) -> Vec<(usize, String)> {
     let mut all = vec![(1, String::new())];
     for (index, line) in text.lines().enumerate() {
         // Inside of a document such a line would be indented.
@@ -92,10 +92,17 @@ fn split(text: &str) -> Vec<(usize, String)> {
     all
 }
 
-fn value(text: &str) -> Result<Value, String> {
+pub(crate) fn value(text: &str) -> Result<Value, String> {
     let options: Options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::Error, with_snippet: false };
     let value = serde_saphyr::from_str_with_options::<Option<Value>>(text, options);
     value.map(Option::unwrap_or_default).map_err(|error| error.to_string().replace('\n', " "))
+}
+
+/// An object that is read already, as the API server shows it; `None` for nothing.
+pub(crate) fn one(object: Map<String, Value>) -> Option<Document> {
+    let mut all = Vec::new();
+    self::object(Value::Object(object), 1, "", &mut all);
+    all.pop()
 }
 
 fn object(value: Value, line: usize, config: &str, all: &mut Vec<Document>) {

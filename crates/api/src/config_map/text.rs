@@ -10,7 +10,7 @@ use serde_saphyr::{DuplicateKeyPolicy, Error, MergeKeyPolicy, Options};
 const OBJECT_KEYS: [&str; 5] = ["apiVersion", "kind", "metadata", "data", "spec"];
 
 /// Reads the text. Nothing, a comment or `null` is an empty file.
-pub(super) fn read(text: &str) -> Result<File, ConfigErrors> {
+pub(crate) fn read(text: &str) -> Result<File, ConfigErrors> {
     let options: Options = serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::Error,
         merge_keys: MergeKeyPolicy::Merge,
