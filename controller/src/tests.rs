@@ -6,6 +6,7 @@ use herald_runtime::{
     client::Clients,
     config::Common,
     log::LogFormat,
+    tls::TlsOptions,
 };
 use herald_testkit::fake_api::{FakeApi, Id, Wire};
 use serde_json::{Value, json};

@@ -145,6 +145,7 @@ impl Replica {
             metrics_port: 0,
             metrics_http: false,
             metrics_cert_dir: None,
+            tls: TlsOptions::default(),
             debug_port: 0,
             pod_name: Some(name.to_owned()),
         };

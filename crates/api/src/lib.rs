@@ -3,13 +3,14 @@
 //! Objects of the API end here: what the rules see are the types of `herald_core`. Everything in this crate is a pure function of
 //! the object that it is given.
 
+pub mod admission;
 pub mod annotations;
 pub mod config_map;
 pub mod crd;
 pub mod endpoints;
 pub mod event;
-pub mod labels;
 pub mod import;
+pub mod labels;
 pub mod manifest;
 pub mod node;
 pub mod pod;

@@ -1,13 +1,18 @@
 //! The HTTP endpoints of a daemon, each on an address of its own: `/healthz` and `/readyz`, `/metrics`, and `/debug/state` on loopback.
 
+mod https;
 mod review;
 mod scrape;
+mod webhook;
+
+pub use webhook::{Review, Webhook};
 
 use crate::{
     certificate::{Certificate, CertificateError, Source},
     metrics::Registry,
     readiness::Readiness,
     shutdown::Shutdown,
+    tls::{TlsError, TlsOptions},
 };
 use axum::{
     Json, Router,
@@ -17,8 +22,9 @@ use axum::{
     routing::get,
 };
 use futures::future::BoxFuture;
+use https::Patience;
 use review::Reviewer;
-use scrape::{Gate, Patience};
+use scrape::Gate;
 use serde_json::{Value, json};
 use std::{
     fmt, io,
@@ -30,6 +36,7 @@ use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
 };
+use tokio_rustls::TlsAcceptor;
 
 /// How long `/debug/state` waits for the task that owns the state.
 const DEBUG_TIMEOUT: Duration = Duration::from_secs(5);
@@ -56,6 +63,8 @@ pub enum Protection {
         certificate: Source,
         /// To ask the API server with.
         client: crate::client::Client,
+        /// How TLS is spoken.
+        tls: TlsOptions,
     },
 }
 
@@ -108,6 +117,9 @@ pub enum AdminError {
     /// No certificate for the metrics endpoint.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// TLS cannot be spoken as it was asked for.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Serving ended by itself.
     #[error("serving {endpoint} ended: {source}")]
     Serve {
@@ -201,12 +213,13 @@ impl Admin {
     }
 }
 
-fn gate(protection: Protection) -> Result<Gate, CertificateError> {
+fn gate(protection: Protection) -> Result<Gate, AdminError> {
     match protection {
         Protection::None => Ok(Gate::Open),
-        Protection::Https { certificate, client } => {
+        Protection::Https { certificate, client, tls } => {
             let certificate = Arc::new(Certificate::new(certificate, SystemTime::now())?);
-            Gate::closed(&certificate, Reviewer::new(client, scrape::PATH))
+            let acceptor = TlsAcceptor::from(Arc::new(tls.server_config(certificate)?));
+            Ok(Gate::Closed(acceptor, Box::new(Reviewer::new(client, scrape::PATH))))
         }
     }
 }

@@ -1,10 +1,15 @@
-//! The certificate of a daemon's HTTPS endpoint: its own, made at start and renewed in time, or the one in a folder.
+//! The certificate of a daemon's HTTPS endpoint: its own, made at start and renewed in time, or the one in a folder; or, where callers have
+//! to trust what several replicas present, one of an authority that they share ([`issue`], [`Shared`]).
+
+mod shared;
+
+pub use shared::{Issued, Shared, issue};
 
 use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 use rustls::{
-    crypto::CryptoProvider,
+    crypto::{CryptoProvider, ring::default_provider},
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject},
-    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
+    server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
 use std::{
@@ -19,7 +24,7 @@ const VALID_DAYS: i64 = 365;
 /// Its begin lies so many days back: clocks differ.
 const BACKDATED_DAYS: i64 = 1;
 /// When an own certificate is replaced: after two thirds of its time.
-const RENEW_AFTER: Duration = Duration::from_secs(243 * 24 * 3600);
+pub const RENEW_AFTER: Duration = Duration::from_secs(243 * 24 * 3600);
 /// How often the files are looked at, at most: a rotated Secret appears in a pod within about a minute anyway.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
@@ -43,11 +48,11 @@ pub enum CertificateError {
         /// What the system says.
         source: io::Error,
     },
-    /// A file holds something else.
-    #[error("{path} holds no {what} in PEM format: {source}")]
+    /// A file, or the key of a Secret, holds something else.
+    #[error("{place} holds no {what} in PEM format: {source}")]
     Pem {
-        /// The file.
-        path: PathBuf,
+        /// Where it is.
+        place: String,
         /// Certificate or private key.
         what: &'static str,
         /// What is wrong.
@@ -89,7 +94,7 @@ impl Certificate {
     /// # Errors
     /// Files that are missing or do not fit together.
     pub fn new(source: Source, now: SystemTime) -> Result<Self, CertificateError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(default_provider());
         let current = match &source {
             Source::SelfSigned(names) => Current::make(names, &provider, now)?,
             Source::Files(folder) => Current::read(folder, &provider, now)?,
@@ -123,47 +128,52 @@ impl Certificate {
         }
         Arc::clone(&current.key)
     }
+}
 
-    /// TLS settings that serve this certificate: TLS 1.3 alone (MetalLB's default), and nothing kept between connections.
-    ///
-    /// # Errors
-    /// The provider has no TLS 1.3.
-    pub fn server_config(self: &Arc<Self>) -> Result<rustls::ServerConfig, CertificateError> {
-        let mut config = rustls::ServerConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Resolver(Arc::clone(self))));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        Ok(config)
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current(SystemTime::now()))
     }
 }
 
-#[derive(Debug)]
-struct Resolver(Arc<Certificate>);
-
-impl ResolvesServerCert for Resolver {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.current(SystemTime::now()))
+/// What all certificates of ours have in common.
+fn params(names: &[String], now: SystemTime) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name.push(DnType::OrganizationName, "Herald");
+    if let Some(name) = names.first() {
+        params.distinguished_name.push(DnType::CommonName, name.as_str());
     }
+    let today = jiff::Timestamp::try_from(now).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let day = |offset: i64| {
+        let date = today.checked_add(jiff::Span::new().days(offset)).unwrap_or(today);
+        let [month, day] = [date.month(), date.day()].map(|number| u8::try_from(number).unwrap_or(1));
+        date_time_ymd(date.year().into(), month, day)
+    };
+    params.not_before = day(-BACKDATED_DAYS);
+    params.not_after = day(VALID_DAYS);
+    Ok(params)
+}
+
+/// What PEM texts hold, each with its place.
+fn certified(
+    (place, certificate): (String, &[u8]),
+    (key_place, key): (String, &[u8]),
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, CertificateError> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate)
+        .collect::<Result<_, _>>()
+        .map_err(|source| CertificateError::Pem { place, what: "certificate", source })?;
+    let private = PrivateKeyDer::from_pem_slice(key).map_err(|source| CertificateError::Pem {
+        place: key_place,
+        what: "private key",
+        source,
+    })?;
+    Ok(CertifiedKey::from_der(chain, private, provider)?)
 }
 
 impl Current {
     fn make(names: &[String], provider: &CryptoProvider, now: SystemTime) -> Result<Self, CertificateError> {
-        let mut params = CertificateParams::new(names)?;
-        params.distinguished_name.push(DnType::OrganizationName, "Herald");
-        if let Some(name) = names.first() {
-            params.distinguished_name.push(DnType::CommonName, name.as_str());
-        }
-        let today = jiff::Timestamp::try_from(now).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC).date();
-        let day = |offset: i64| {
-            let date = today.checked_add(jiff::Span::new().days(offset)).unwrap_or(today);
-            let [month, day] = [date.month(), date.day()].map(|number| u8::try_from(number).unwrap_or(1));
-            date_time_ymd(date.year().into(), month, day)
-        };
-        params.not_before = day(-BACKDATED_DAYS);
-        params.not_after = day(VALID_DAYS);
+        let params = params(names, now)?;
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?;
         let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
@@ -180,15 +190,8 @@ impl Current {
             }
         };
         let ((path, certificate), (key_path, key)) = (read("tls.crt")?, read("tls.key")?);
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(&certificate)
-            .collect::<Result<_, _>>()
-            .map_err(|source| CertificateError::Pem { path, what: "certificate", source })?;
-        let private = PrivateKeyDer::from_pem_slice(&key).map_err(|source| CertificateError::Pem {
-            path: key_path,
-            what: "private key",
-            source,
-        })?;
-        let certified = CertifiedKey::from_der(chain, private, provider)?;
+        let place = |path: PathBuf| path.display().to_string();
+        let certified = certified((place(path), &certificate), (place(key_path), &key), provider)?;
         Ok(Self { key: Arc::new(certified), at: now, files: (certificate, key) })
     }
 }

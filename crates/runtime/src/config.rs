@@ -5,6 +5,7 @@ use crate::{
     certificate::Source,
     client::{self, Client},
     log::LogFormat,
+    tls::TlsOptions,
 };
 use clap::Args;
 use std::{
@@ -43,7 +44,7 @@ pub struct Common {
     #[arg(long, default_value_t = 17472)]
     pub health_probe_port: u16,
     /// Port of /metrics on all addresses: HTTPS for whoever has a token of the cluster and may get the nonResourceURL /metrics; 0 = none
-    #[arg(long, default_value_t = 9120)]
+    #[arg(long, alias = "port", default_value_t = 9120)]
     pub metrics_port: u16,
     /// Serve /metrics as plain HTTP to everybody who reaches the port, without certificate and token
     #[arg(long)]
@@ -51,6 +52,9 @@ pub struct Common {
     /// Folder with tls.crt and tls.key for /metrics [default: a certificate of its own, made at start]
     #[arg(long, conflicts_with = "metrics_http")]
     pub metrics_cert_dir: Option<PathBuf>,
+    /// How TLS is spoken.
+    #[command(flatten)]
+    pub tls: TlsOptions,
     /// Port of /debug/state on 127.0.0.1; 0 = none
     #[arg(long, default_value_t = DEBUG_PORT)]
     pub debug_port: u16,
@@ -88,7 +92,7 @@ impl Common {
                 Source::SelfSigned(vec![pod, "localhost".to_owned()])
             };
             let certificate = self.metrics_cert_dir.clone().map_or_else(own, Source::Files);
-            Protection::Https { certificate, client: client.clone() }
+            Protection::Https { certificate, client: client.clone(), tls: self.tls.clone() }
         };
         AdminConfig {
             health,

@@ -7,6 +7,7 @@
 //! | [`readiness`] | named conditions behind `/readyz` |
 //! | [`admin`] | the HTTP endpoints of a daemon |
 //! | [`certificate`] | the certificate of an HTTPS endpoint, own or from files |
+//! | [`tls`] | how HTTPS endpoints speak TLS |
 //! | [`metrics`] | the registry and the metrics that both daemons have |
 //! | [`client`] | connections to the API server on which nothing hangs |
 //! | [`watch`] | objects -> typed changes, complete before anything is decided |
@@ -27,4 +28,5 @@ pub mod readiness;
 pub mod served;
 pub mod shutdown;
 pub mod standby;
+pub mod tls;
 pub mod watch;

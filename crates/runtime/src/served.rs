@@ -3,11 +3,15 @@
 //! A kind that is not served is complete and empty: its consumer gets `Reset` without objects. It is looked for again every
 //! [`LOOK_AGAIN`], with one discovery request for all kinds together, so that CRDs installed later are picked up. A watch that meets 404 (its
 //! CRD was deleted) goes back to waiting; it is never retried in vain.
+//!
+//! Deleting a CRD deletes all its objects first, one by one. Who removes MetalLB together with its definitions does not mean to take every
+//! Service its address, so a loss is looked into before it is passed on: while a CRD is being deleted discovery lists it without the verb
+//! `create`. Then the consumer gets [`Change::Vanished`] instead of the losses.
 
 use crate::{
     client::{self, Client, bounded},
     shutdown::Shutdown,
-    watch::{self as objects, Change, Ended, Guarded},
+    watch::{self as objects, Change, Ended, Guarded, ObjectKey},
 };
 use kube::{Api, Resource, runtime::watcher};
 use serde::de::DeserializeOwned;
@@ -27,6 +31,10 @@ use tokio::{
 pub const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// No two looks are closer than this.
 const PAUSE: Duration = Duration::from_secs(1);
+/// When a loss is looked into, after the one before: at once, as a definition may be gone and back a moment later, and until every API
+/// server has heard of its deletion.
+const DOUBTS: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600)];
 
 /// API version and plural of a kind, for example `metallb.io/v1beta1` and `ipaddresspools`.
 type Kind = (String, String);
@@ -34,6 +42,8 @@ type Kind = (String, String);
 /// Which kinds of some API versions the cluster serves. Clones share the knowledge.
 #[derive(Debug, Clone)]
 pub struct Served {
+    client: Client,
+    versions: &'static [&'static str],
     /// `None` until the first answer.
     kinds: watch::Receiver<Option<Arc<BTreeSet<Kind>>>>,
     look: Arc<Notify>,
@@ -47,6 +57,7 @@ impl Served {
         let look = Arc::new(Notify::new());
         look.notify_one();
         let asked = Arc::clone(&look);
+        let served = Self { client: client.clone(), versions, kinds, look };
         let work = async move {
             let mut told = false;
             loop {
@@ -81,7 +92,25 @@ impl Served {
                 () = shutdown.wait() => {}
             }
         });
-        Self { kinds, look }
+        served
+    }
+
+    /// Whether objects of the kind were lost because its definition is being deleted. Asks until there is an answer.
+    async fn is_going(&self, kind: &Kind) -> bool {
+        for pause in DOUBTS {
+            sleep(pause).await;
+            let found = loop {
+                match discover(&self.client, self.versions).await {
+                    Ok(found) => break found,
+                    Err(_) => sleep(PAUSE).await,
+                }
+            };
+            if !found.contains(kind) {
+                self.look_again();
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether the kind is served; `None` = not known yet.
@@ -124,7 +153,9 @@ async fn discover(client: &Client, versions: &[&str]) -> Result<BTreeSet<Kind>, 
     for version in versions {
         match bounded(client.list_api_group_resources(version)).await {
             Ok(list) => {
-                found.extend(list.resources.into_iter().map(|resource| ((*version).to_owned(), resource.name)));
+                // Without this verb its definition is being deleted.
+                let stays = list.resources.into_iter().filter(|resource| resource.verbs.iter().any(|it| it == "create"));
+                found.extend(stays.map(|resource| ((*version).to_owned(), resource.name)));
             }
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error),
@@ -163,14 +194,25 @@ where
     let kind = kind::<K>();
     let work = async move {
         let mut newest = 0;
+        let mut known = None;
         while let Some(serves) = served.wait_for(&kind, |_| true).await {
             if !serves {
-                let none = Change::Reset { objects: BTreeMap::new(), newest };
+                let none = match known.replace(BTreeSet::new()) {
+                    None => Change::Reset { objects: BTreeMap::new(), newest },
+                    Some(_) => Change::Vanished,
+                };
                 if tx.send(wrap(none)).await.is_err() || served.wait_for(&kind, |serves| serves).await.is_none() {
                     return;
                 }
             }
-            match objects::run(&api, config.clone(), &convert, &wrap, &tx, &mut newest).await {
+            let (inner, mut changes) = mpsc::channel(1);
+            let watching = async {
+                let inner = inner;
+                objects::run(&api, config.clone(), &convert, &|change| change, &inner, &mut newest).await
+            };
+            let passing = pass(&served, &kind, &mut changes, &mut known, &wrap, &tx);
+            let (ended, ()) = tokio::join!(watching, passing);
+            match ended {
                 Ended::Closed => return,
                 // What is known says that it is served: ask anew, and do not believe the old answer meanwhile.
                 Ended::NotServed => {
@@ -186,6 +228,48 @@ where
             () = shutdown.wait() => {}
         }
     })
+}
+
+/// Passes changes on until there are no more. What a definition takes along when it is deleted is not passed on.
+async fn pass<T, M>(
+    served: &Served,
+    kind: &Kind,
+    changes: &mut mpsc::Receiver<Change<T>>,
+    known: &mut Option<BTreeSet<ObjectKey>>,
+    wrap: &impl Fn(Change<T>) -> M,
+    tx: &mpsc::Sender<M>,
+) {
+    let mut going = false;
+    while let Some(change) = changes.recv().await {
+        let before = known.get_or_insert_default();
+        let lost = match &change {
+            Change::Reset { objects, .. } => before.iter().any(|key| !objects.contains_key(key)),
+            Change::Gone { key, .. } => before.contains(key),
+            _ => false,
+        };
+        if lost && !going && served.is_going(kind).await {
+            tracing::error!(
+                kind = kind.1,
+                "the definition of these custom resources is being deleted, and all of them with it: what they said stays in force; put the definition and \
+                 the objects back"
+            );
+            going = true;
+        }
+        if lost && going {
+            continue;
+        }
+        match &change {
+            Change::Reset { objects, .. } => *before = objects.keys().cloned().collect(),
+            Change::Set { key, .. } => _ = before.insert(key.clone()),
+            Change::Gone { key, .. } => _ = before.remove(key),
+            Change::Disconnected(_) | Change::Connected | Change::Vanished => {}
+        }
+        if tx.send(wrap(change)).await.is_err() {
+            // Ends the watch.
+            changes.close();
+            return;
+        }
+    }
 }
 
 #[cfg(test)]

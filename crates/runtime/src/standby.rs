@@ -76,7 +76,7 @@ fn apply(seen: &mut Option<BTreeSet<ObjectKey>>, change: Change<()>) {
                 seen.remove(&key);
             }
         }
-        Change::Disconnected(_) | Change::Connected => {}
+        Change::Disconnected(_) | Change::Connected | Change::Vanished => {}
     }
 }
 

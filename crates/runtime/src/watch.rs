@@ -89,6 +89,8 @@ pub enum Change<T> {
     Disconnected(String),
     /// The API server answers again and nothing was missed so far; the stream resumes within [`MAX_BACKOFF`].
     Connected,
+    /// The kind is served no more: its definition was removed, and all its objects with it. Nobody deleted these one by one.
+    Vanished,
 }
 
 /// The watch configuration of both daemons: list, then watch. Streaming lists are not used, as a 1.33 server answers them with 422 and kube

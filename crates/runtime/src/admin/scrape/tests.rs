@@ -1,7 +1,11 @@
-use super::*;
+use super::{
+    super::https::{CONNECTIONS, HEAD_BYTES, HEADERS},
+    *,
+};
 use crate::{
-    certificate::Source,
+    certificate::{Certificate, Source},
     metrics::{Collect, text::Exposition, text::Kind},
+    tls::TlsOptions,
 };
 use kube::client::Body;
 use rustls::{
@@ -10,10 +14,14 @@ use rustls::{
 };
 use serde_json::json;
 use std::{
+    convert::Infallible,
     net::{Ipv4Addr, SocketAddr},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_rustls::TlsConnector;
 
 struct One;
@@ -54,12 +62,17 @@ fn reviewer() -> Reviewer {
     Reviewer::new(kube::Client::new(service, "default"), PATH)
 }
 
+fn closed(certificate: &Arc<Certificate>) -> Gate {
+    let config = TlsOptions::default().server_config(certificate.clone()).unwrap();
+    Gate::Closed(TlsAcceptor::from(Arc::new(config)), Box::new(reviewer()))
+}
+
 /// A protected server, and its certificate.
 async fn protected() -> (SocketAddr, CertificateDer<'static>, Shutdown) {
     let source = Source::SelfSigned(vec!["herald".to_owned(), "localhost".to_owned()]);
     let certificate = Arc::new(Certificate::new(source, SystemTime::now()).unwrap());
     let der = certificate.current(SystemTime::now()).end_entity_cert().unwrap().clone().into_owned();
-    let (address, shutdown) = start(Gate::closed(&certificate, reviewer()).unwrap()).await;
+    let (address, shutdown) = start(closed(&certificate)).await;
     (address, der, shutdown)
 }
 
@@ -176,7 +189,7 @@ async fn a_handshake_and_a_whole_connection_end_in_time() {
     let source = Source::SelfSigned(vec!["localhost".to_owned()]);
     let certificate = Arc::new(Certificate::new(source, SystemTime::now()).unwrap());
     for (gate, patience) in [
-        (Gate::closed(&certificate, reviewer()).unwrap(), Patience { handshake: soon, ..Patience::default() }),
+        (closed(&certificate), Patience { handshake: soon, ..Patience::default() }),
         (Gate::Open, Patience { connection: soon, ..Patience::default() }),
     ] {
         let (address, shutdown) = start_with(gate, patience).await;
