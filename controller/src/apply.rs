@@ -7,21 +7,21 @@ use crate::{
     state::{Outcome, Settled, Write},
 };
 use herald_api::{
-    event::{self, Kind, ServiceEvent},
+    event::{About, Kind, Notice, ServiceEvent},
     service,
     sources::Problem,
 };
 use herald_core::{ServiceKey, allocate::Event};
 use herald_runtime::{
     client::{CallError, within},
-    events::{EventKind, EventWriter, Notice},
+    events::EventWriter,
 };
 use k8s_openapi::api::core::v1::Service;
 use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Bound of one write. Together with the 10 s for which a leader goes on without renewing its lease this is no more than the 15 s after
 /// which another may take over: whatever an old leader sent has arrived or failed when the new one makes its first list.
@@ -75,7 +75,7 @@ pub(crate) fn tell_settled(events: &EventWriter, settled: &Settled) {
 }
 
 /// Tells the user what happened to a Service.
-pub(crate) fn tell(writer: &EventWriter, key: &ServiceKey, uid: &str, events: &[Event]) {
+pub(crate) fn tell(writer: &EventWriter, key: &ServiceKey, uid: &Arc<str>, events: &[Event]) {
     for event in events {
         publish(writer, key, uid, ServiceEvent::from_allocation(key, event));
     }
@@ -83,25 +83,17 @@ pub(crate) fn tell(writer: &EventWriter, key: &ServiceKey, uid: &str, events: &[
 
 /// Tells the user that a Service has an annotation under MetalLB's old prefix.
 pub(crate) fn tell_deprecated(writer: &EventWriter, news: &News) {
-    publish(writer, &news.service, &news.uid, ServiceEvent::deprecated_annotation(&news.key));
+    publish(writer, &news.service, &news.uid, ServiceEvent::deprecated_annotation(news.key));
 }
 
-fn publish(writer: &EventWriter, key: &ServiceKey, uid: &str, event: ServiceEvent) {
-    let ServiceEvent { reason, kind, message } = event;
+fn publish(writer: &EventWriter, key: &ServiceKey, uid: &Arc<str>, event: ServiceEvent) {
+    let ServiceEvent { reason, kind, message } = &event;
     match kind {
         // What was assigned is logged when it is written.
         Kind::Normal => tracing::debug!(service = %key, reason, "{message}"),
         Kind::Warning => tracing::warn!(service = %key, reason, "{message}"),
     }
-    writer.publish(Notice {
-        about: event::object_reference("Service", &key.namespace, &key.name, uid),
-        kind: match kind {
-            Kind::Normal => EventKind::Normal,
-            Kind::Warning => EventKind::Warning,
-        },
-        reason: reason.to_owned(),
-        message,
-    });
+    writer.publish(event.on(key, uid));
 }
 
 /// Tells the user that a configuration object has a mistake. Logged elsewhere.
@@ -109,9 +101,9 @@ pub(crate) fn tell_problem(writer: &EventWriter, namespace: &str, problem: &Prob
     // Events are limited to 1,024 bytes of message by the API.
     let message: String = message.chars().take(900).collect();
     writer.publish(Notice {
-        about: event::config_reference(&problem.object, namespace, &problem.uid),
-        kind: EventKind::Warning,
-        reason: "InvalidConfiguration".to_owned(),
+        about: About::config(&problem.object, namespace, &problem.uid),
+        kind: Kind::Warning,
+        reason: "InvalidConfiguration",
         message,
     });
 }

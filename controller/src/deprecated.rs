@@ -3,13 +3,16 @@
 use crate::observe::Observed;
 use herald_core::ServiceKey;
 use herald_runtime::watch::Change;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Who was told of what.
 #[derive(Debug, Default)]
 pub(crate) struct Deprecated {
     /// By Service: its incarnation, and keys that were told.
-    told: BTreeMap<ServiceKey, (String, BTreeSet<String>)>,
+    told: BTreeMap<ServiceKey, (Arc<str>, BTreeSet<&'static str>)>,
     /// Not told yet.
     news: Vec<News>,
 }
@@ -18,9 +21,9 @@ pub(crate) struct Deprecated {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct News {
     pub(crate) service: ServiceKey,
-    pub(crate) uid: String,
+    pub(crate) uid: Arc<str>,
     /// The annotation.
-    pub(crate) key: String,
+    pub(crate) key: &'static str,
 }
 
 impl Deprecated {
@@ -47,14 +50,14 @@ impl Deprecated {
         if deprecated.is_empty() {
             return;
         }
-        let (known, keys) = self.told.entry(service.key.clone()).or_default();
+        let (known, keys) = self.told.entry(service.key.clone()).or_insert_with(|| (Arc::clone(uid), BTreeSet::new()));
         if known != uid {
-            known.clone_from(uid);
+            *known = Arc::clone(uid);
             keys.clear();
         }
-        for key in deprecated {
-            if keys.insert(key.clone()) && !silent {
-                self.news.push(News { service: service.key.clone(), uid: uid.clone(), key: key.clone() });
+        for &key in deprecated {
+            if keys.insert(key) && !silent {
+                self.news.push(News { service: service.key.clone(), uid: Arc::clone(uid), key });
             }
         }
     }

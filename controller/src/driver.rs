@@ -92,7 +92,7 @@ struct Reign {
 struct Planned {
     key: ServiceKey,
     /// The incarnation that it was planned for.
-    uid: String,
+    uid: Arc<str>,
     assignment: Option<Assignment>,
     promise: Promise,
 }
@@ -339,13 +339,14 @@ impl Driver {
                 Effect::Event { service, event } => events.entry(service).or_default().push(event),
             }
         }
-        self.queue.clear();
+        // A new one: what a burst needed is given back.
+        self.queue = VecDeque::new();
         for (key, assignment) in writes {
             let Some(decision) = plan.decisions.get(&key).cloned() else { continue };
             let events = events.remove(&key).unwrap_or_default();
             // Nothing is told about what is not done: a Service in a pause keeps its story for later.
             if self.state.may_write(&key, now) {
-                let uid = self.state.uid(&key).unwrap_or_default().to_owned();
+                let Some(uid) = self.state.uid(&key).cloned() else { continue };
                 self.queue.push_back(Planned { key, uid, assignment, promise: Promise { decision, events } });
             }
         }
@@ -356,8 +357,8 @@ impl Driver {
             if queued.contains(key) || self.state.is_pending(key) || !self.state.may_write(key, now) {
                 continue;
             }
-            if let Some(events) = events.get(key) {
-                apply::tell(&self.parts.events, key, self.state.uid(key).unwrap_or_default(), events);
+            if let (Some(events), Some(uid)) = (events.get(key), self.state.uid(key)) {
+                apply::tell(&self.parts.events, key, uid, events);
             }
             if self.told.decisions.get(key) != Some(decision) {
                 told.push((key.clone(), decision.clone()));
@@ -375,7 +376,7 @@ impl Driver {
         while self.writes.len() < IN_FLIGHT
             && let Some(Planned { key, uid, assignment, promise }) = self.queue.pop_front()
         {
-            if self.state.uid(&key) == Some(uid.as_str())
+            if self.state.uid(&key) == Some(&uid)
                 && let Some(write) = self.state.begin(&key, assignment, promise, now)
             {
                 self.send(write);

@@ -19,29 +19,29 @@ use k8s_openapi::api::core::v1::{self as core, ConfigMap, Namespace};
 pub(crate) use kube::Client;
 use kube::{Api, Resource, api::ObjectMeta};
 use serde::de::DeserializeOwned;
-use std::fmt;
+use std::{fmt, sync::Arc};
 use tokio::sync::mpsc;
 
 /// A Service as the rules see it, with what a write needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Observed {
     /// What it asks for and has.
-    pub(crate) service: Service,
+    pub(crate) service: Arc<Service>,
     /// Identity of this incarnation, for events.
-    pub(crate) uid: String,
+    pub(crate) uid: Arc<str>,
     /// `metadata.resourceVersion`: the precondition of a write.
     pub(crate) version: String,
     /// Annotation keys under MetalLB's old prefix that are read from it.
-    pub(crate) deprecated: Vec<String>,
+    pub(crate) deprecated: Vec<&'static str>,
 }
 
 impl Observed {
     pub(crate) fn of(object: &core::Service, class: Option<&str>) -> Option<Self> {
-        let service = service::from_object(object, class)?;
+        let service = Arc::new(service::from_object(object, class)?);
         let ObjectMeta { uid, resource_version, annotations, .. } = &object.metadata;
         Some(Self {
             service,
-            uid: uid.clone().unwrap_or_default(),
+            uid: uid.as_deref().unwrap_or_default().into(),
             version: resource_version.clone().unwrap_or_default(),
             deprecated: annotations.as_ref().map(annotations::deprecated_in_use).unwrap_or_default(),
         })

@@ -13,7 +13,7 @@ use herald_core::{
 };
 use herald_runtime::watch::Change;
 use serde::Serialize;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// First pause before an unresolved write is repeated; doubles up to [`MAX_RETRY`].
@@ -89,7 +89,7 @@ pub(crate) struct Settled {
     /// The Service.
     pub(crate) key: ServiceKey,
     /// Its incarnation.
-    pub(crate) uid: String,
+    pub(crate) uid: Arc<str>,
     /// What was promised.
     pub(crate) promise: Promise,
 }
@@ -107,7 +107,7 @@ pub(crate) struct PendingView<'a> {
 pub(crate) struct State {
     /// `None` before the first complete list.
     observed: Option<BTreeMap<ServiceKey, Observed>>,
-    /// The Services with the overlay: what is planned on.
+    /// The Services with the overlay: what is planned on. Without a write of ours on it, each is the observed one, shared.
     effective: Services,
     pending: BTreeMap<ServiceKey, Pending>,
     /// Services whose write was refused for good.
@@ -149,8 +149,8 @@ impl State {
     }
 
     /// The incarnation of a Service, for events.
-    pub(crate) fn uid(&self, key: &ServiceKey) -> Option<&str> {
-        Some(self.observed.as_ref()?.get(key)?.uid.as_str())
+    pub(crate) fn uid(&self, key: &ServiceKey) -> Option<&Arc<str>> {
+        Some(&self.observed.as_ref()?.get(key)?.uid)
     }
 
     /// Takes in what was observed. Answers what it means for planning, and which writes are now known to be done.
@@ -231,15 +231,12 @@ impl State {
         let Some(observed) = self.observed.as_ref().and_then(|all| all.get(key)) else {
             return self.effective.remove(key).is_some();
         };
-        let mut service = observed.service.clone();
+        let mut service = Arc::clone(&observed.service);
         if let Some(pending) = self.pending.get(key) {
-            lay_over(&mut service, pending.write.assignment.as_ref());
+            lay_over(Arc::make_mut(&mut service), pending.write.assignment.as_ref());
         }
-        if self.effective.get(key) == Some(&service) {
-            return false;
-        }
-        self.effective.insert(key.clone(), service);
-        true
+        let before = self.effective.insert(key.clone(), Arc::clone(&service));
+        before.as_ref() != Some(&service)
     }
 
     /// Whether a write takes an address away and is not known to be done: nothing may be planned meanwhile.
@@ -294,7 +291,7 @@ impl State {
         match outcome {
             Outcome::Done(version) => {
                 self.held_off.remove(key);
-                let uid = seen.map(|seen| seen.uid.clone()).unwrap_or_default();
+                let uid = seen.map_or_else(|| "".into(), |seen| Arc::clone(&seen.uid));
                 let done = number(version);
                 let promise = pending.promise.clone();
                 let freed = pending.frees;
@@ -312,7 +309,7 @@ impl State {
                 let arrived = seen.is_some_and(|seen| carries(&seen.service, write));
                 let settled = arrived.then(|| Settled {
                     key: key.clone(),
-                    uid: seen.map(|seen| seen.uid.clone()).unwrap_or_default(),
+                    uid: seen.map_or_else(|| "".into(), |seen| Arc::clone(&seen.uid)),
                     promise: pending.promise.clone(),
                 });
                 self.pending.remove(key);
@@ -380,7 +377,7 @@ fn pause(attempts: u32) -> Duration {
 
 /// Whether the Service is as the write wanted it.
 fn carries(service: &Service, write: &Write) -> bool {
-    let mut wanted = service.clone();
+    let mut wanted = Service::clone(service);
     lay_over(&mut wanted, write.assignment.as_ref());
     wanted == *service
 }

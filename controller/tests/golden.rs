@@ -24,6 +24,7 @@ use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 #[test]
@@ -125,12 +126,12 @@ impl World {
     /// Spec and annotations are the user's, the status is ours: it stays.
     fn service(&mut self, object: &core::Service, gone: bool) {
         let key = ServiceKey::new(object.metadata.namespace.clone().unwrap(), object.metadata.name.clone().unwrap());
-        let before = self.services.remove(&key);
+        let before = self.services.remove(&key).map(Arc::unwrap_or_clone);
         self.age += 1;
         let Some(service) = service::from_object(object, None).filter(|_| !gone) else {
             // Of another type: known as long as it holds something.
             if let Some(before) = before.filter(|before| !gone && !before.ingress.is_empty()) {
-                self.services.insert(key, Service { is_load_balancer: false, ..before });
+                self.services.insert(key, Arc::new(Service { is_load_balancer: false, ..before }));
             }
             return;
         };
@@ -144,7 +145,7 @@ impl World {
                 Service { created, ingress, ingress_has_other, allocated_from, ..service }
             }
         };
-        self.services.insert(key, service);
+        self.services.insert(key, Arc::new(service));
     }
 
     fn broken(&self) -> Broken {
@@ -174,7 +175,7 @@ impl World {
             Effect::WriteStatus { service, assignment } => {
                 let patch = service::status_patch(assignment.as_ref(), "1");
                 writeln!(out, "write {service} {} {}", patch["status"], patch["metadata"]["annotations"]).unwrap();
-                let Some(service) = self.services.get_mut(service) else { return };
+                let Some(service) = self.services.get_mut(service).map(Arc::make_mut) else { return };
                 service.ingress_has_other = false;
                 service.ingress = assignment.iter().flat_map(|it| it.addresses.clone()).collect();
                 service.allocated_from = assignment.as_ref().map(|it| it.pool.clone());

@@ -50,7 +50,7 @@ pub enum Told<'a> {
 }
 
 /// Told the key and the UID of a Service, and what happened.
-pub type OnService = Box<dyn Fn(&ServiceKey, &str, Told<'_>) + Send>;
+pub type OnService = Box<dyn Fn(&ServiceKey, &Arc<str>, Told<'_>) + Send>;
 
 /// Everything a driver works with; the Kubernetes side is behind channels, so that it runs without a cluster too.
 pub struct Resources {

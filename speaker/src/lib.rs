@@ -15,12 +15,12 @@ mod ports;
 pub use config::SpeakerConfig;
 
 use driver::Told;
-use herald_api::event::{self, Kind, ServiceEvent};
+use herald_api::event::{Kind, Notice, ServiceEvent};
 use herald_core::{NodeName, ServiceKey, membership::Identity, time::InvalidTiming};
 use herald_runtime::{
     admin::{self, Admin, AdminError},
     client::Clients,
-    events::{EventKind, EventWriter, Notice},
+    events::EventWriter,
     metrics::{ClientMetrics, Registry, process::Process},
     readiness::{Readiness, Weight},
     shutdown::Shutdown,
@@ -141,20 +141,12 @@ async fn ended(serve: tokio::task::JoinHandle<Result<(), AdminError>>) -> Result
     serve.await.unwrap_or(Ok(())).map_err(SpeakerError::Admin)
 }
 
-fn notice(node: &NodeName, service: &ServiceKey, uid: &str, told: Told<'_>) -> Notice {
-    let ServiceEvent { reason, kind, message } = match told {
+fn notice(node: &NodeName, service: &ServiceKey, uid: &Arc<str>, told: Told<'_>) -> Notice {
+    let event = match told {
         Told::Announcing => ServiceEvent::node_assigned(node),
         Told::LacksInterface(addresses) => lacks_interface(node, addresses),
     };
-    Notice {
-        about: event::object_reference("Service", &service.namespace, &service.name, uid),
-        kind: match kind {
-            Kind::Normal => EventKind::Normal,
-            Kind::Warning => EventKind::Warning,
-        },
-        reason: reason.to_owned(),
-        message,
-    }
+    event.on(service, uid)
 }
 
 /// MetalLB's reason, and its text at the start.

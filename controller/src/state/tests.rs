@@ -39,7 +39,12 @@ fn seen(name: &str, version: u64, address: Option<&str>) -> Observed {
         ingress_has_other: false,
         allocated_from: address.map(|_| "pool".into()),
     };
-    Observed { service, uid: format!("uid-{name}"), version: version.to_string(), deprecated: vec![] }
+    Observed {
+        service: Arc::new(service),
+        uid: format!("uid-{name}").into(),
+        version: version.to_string(),
+        deprecated: vec![],
+    }
 }
 
 fn object(name: &str) -> ObjectKey {
@@ -199,7 +204,7 @@ async fn a_deleted_service_is_forgotten_with_its_write() {
 async fn another_object_of_the_same_name_inherits_no_write() {
     let mut state = with([seen("a", 5, None)]);
     let write = begin(&mut state, "a", Some("192.0.2.1"));
-    let again = Observed { uid: "uid-new".to_owned(), ..seen("a", 9, None) };
+    let again = Observed { uid: "uid-new".into(), ..seen("a", 9, None) };
     observe(&mut state, reset([again]));
     assert!(holds(&state, "a").is_empty());
     state.ended(&write, &Outcome::Unresolved, Instant::now());
@@ -244,16 +249,17 @@ async fn only_changes_of_known_services_make_a_plan_invalid() {
     let invalid = |state: &mut State, change| state.observe(change).0.invalid;
     assert!(!invalid(&mut state, set(seen("new", 6, None))), "one more that waits");
     assert!(invalid(&mut state, set(seen("holds", 7, Some("192.0.2.9")))), "it may stand on a planned address");
-    let other = Service { is_load_balancer: false, ..seen("a", 8, None).service };
-    assert!(invalid(&mut state, set(Observed { service: other, ..seen("a", 8, None) })));
+    let other = Service { is_load_balancer: false, ..Service::clone(&seen("a", 8, None).service) };
+    assert!(invalid(&mut state, set(Observed { service: Arc::new(other), ..seen("a", 8, None) })));
     assert!(!invalid(&mut state, Change::Gone { key: object("new"), newest: 9 }), "it only frees");
 }
 
 #[tokio::test]
 async fn changes_of_sharing_terms_are_remembered_in_their_order() {
     let terms = |name: &str, version, address, key: &str| {
-        let observed = seen(name, version, address);
-        set(Observed { service: Service { sharing_key: Some(key.to_owned()), ..observed.service }, ..observed })
+        let mut observed = seen(name, version, address);
+        Arc::make_mut(&mut observed.service).sharing_key = Some(key.to_owned());
+        set(observed)
     };
     let mut state = with([seen("a", 5, Some("192.0.2.1")), seen("b", 6, Some("192.0.2.1")), seen("c", 7, None)]);
     for change in [
@@ -267,7 +273,7 @@ async fn changes_of_sharing_terms_are_remembered_in_their_order() {
     let order: Vec<(&str, u64)> = state.changed_terms().iter().map(|(key, number)| (&*key.name, *number)).collect();
     assert_eq!(order, [("a", 2), ("b", 1)]);
     let again = seen("a", 12, Some("192.0.2.1"));
-    observe(&mut state, set(Observed { uid: "uid-new".to_owned(), ..again }));
+    observe(&mut state, set(Observed { uid: "uid-new".into(), ..again }));
     observe(&mut state, Change::Gone { key: object("b"), newest: 13 });
     assert!(state.changed_terms().is_empty());
 }

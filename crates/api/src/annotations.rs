@@ -7,21 +7,30 @@ pub const PREFIX: &str = "metallb.io/";
 /// MetalLB's old prefix, still read.
 pub const DEPRECATED_PREFIX: &str = "metallb.universe.tf/";
 
+macro_rules! key {
+    ($name:literal) => {
+        Key { current: concat!("metallb.io/", $name), deprecated: concat!("metallb.universe.tf/", $name) }
+    };
+}
+
 /// In: allocate from exactly this pool.
-pub const ADDRESS_POOL: Key = Key("address-pool");
+pub const ADDRESS_POOL: Key = key!("address-pool");
 /// In: exactly these addresses, comma-separated.
-pub const LOAD_BALANCER_IPS: Key = Key("loadBalancerIPs");
+pub const LOAD_BALANCER_IPS: Key = key!("loadBalancerIPs");
 /// In: the sharing key.
-pub const ALLOW_SHARED_IP: Key = Key("allow-shared-ip");
+pub const ALLOW_SHARED_IP: Key = key!("allow-shared-ip");
 /// Out: the pool that the addresses come from.
-pub const ALLOCATED_FROM: Key = Key("ip-allocated-from-pool");
+pub const ALLOCATED_FROM: Key = key!("ip-allocated-from-pool");
 
 /// All input keys, for whoever looks for deprecated spellings.
 pub const INPUTS: [Key; 3] = [ADDRESS_POOL, LOAD_BALANCER_IPS, ALLOW_SHARED_IP];
 
-/// An annotation key without its prefix.
+/// An annotation key under both prefixes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key(&'static str);
+pub struct Key {
+    current: &'static str,
+    deprecated: &'static str,
+}
 
 /// The value of an annotation and where it stood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,38 +44,38 @@ pub struct Found<'a> {
 impl Key {
     /// The key under the current prefix.
     #[must_use]
-    pub fn current(self) -> String {
-        format!("{PREFIX}{}", self.0)
+    pub const fn current(self) -> &'static str {
+        self.current
     }
 
     /// The key under MetalLB's old prefix.
     #[must_use]
-    pub fn deprecated(self) -> String {
-        format!("{DEPRECATED_PREFIX}{}", self.0)
+    pub const fn deprecated(self) -> &'static str {
+        self.deprecated
     }
 
     /// The value under either prefix, the current one first. An empty value counts: it hides the old key as any other value does.
     #[must_use]
     pub fn find(self, annotations: &BTreeMap<String, String>) -> Option<Found<'_>> {
-        if let Some(value) = annotations.get(&self.current()) {
+        if let Some(value) = annotations.get(self.current) {
             return Some(Found { value, deprecated: false });
         }
-        annotations.get(&self.deprecated()).map(|value| Found { value, deprecated: true })
+        annotations.get(self.deprecated).map(|value| Found { value, deprecated: true })
     }
 
     /// The full key that [`Key::find`] would read: for messages.
     #[must_use]
-    pub fn in_use(self, annotations: &BTreeMap<String, String>) -> String {
+    pub fn in_use(self, annotations: &BTreeMap<String, String>) -> &'static str {
         match self.find(annotations) {
-            Some(Found { deprecated: true, .. }) => self.deprecated(),
-            _ => self.current(),
+            Some(Found { deprecated: true, .. }) => self.deprecated,
+            _ => self.current,
         }
     }
 }
 
 /// The deprecated input keys that are read from these annotations, in the order of [`INPUTS`].
 #[must_use]
-pub fn deprecated_in_use(annotations: &BTreeMap<String, String>) -> Vec<String> {
+pub fn deprecated_in_use(annotations: &BTreeMap<String, String>) -> Vec<&'static str> {
     INPUTS
         .into_iter()
         .filter(|key| key.find(annotations).is_some_and(|found| found.deprecated))
@@ -83,12 +92,20 @@ mod tests {
     }
 
     #[test]
+    fn keys_stand_under_their_prefixes() {
+        for key in [ADDRESS_POOL, LOAD_BALANCER_IPS, ALLOW_SHARED_IP, ALLOCATED_FROM] {
+            assert_eq!(key.current().strip_prefix(PREFIX), key.deprecated().strip_prefix(DEPRECATED_PREFIX));
+            assert!(key.current().starts_with(PREFIX));
+        }
+    }
+
+    #[test]
     fn current_prefix_wins_even_when_empty() {
         let both = annotations(&[("metallb.io/address-pool", "new"), ("metallb.universe.tf/address-pool", "old")]);
         assert_eq!(ADDRESS_POOL.find(&both), Some(Found { value: "new", deprecated: false }));
         let emptied = annotations(&[("metallb.io/address-pool", ""), ("metallb.universe.tf/address-pool", "old")]);
         assert_eq!(ADDRESS_POOL.find(&emptied), Some(Found { value: "", deprecated: false }));
-        assert_eq!(deprecated_in_use(&both), Vec::<String>::new());
+        assert!(deprecated_in_use(&both).is_empty());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Events on Services: reasons and texts, MetalLB's where the meaning is the same.
+//! Events: what they are about, reasons and texts, MetalLB's where the meaning is the same.
 
 use crate::{annotations, sources::ObjectId};
 use herald_core::{
@@ -6,10 +6,10 @@ use herald_core::{
     allocate::{Event, Refusal},
 };
 use k8s_openapi::api::core::v1::ObjectReference;
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 /// `type` of a Kubernetes event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Something happened as it should.
     Normal,
@@ -34,6 +34,69 @@ impl fmt::Display for Kind {
     }
 }
 
+/// What an event is about. A thousand of them may wait to be written: texts are shared.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct About {
+    /// For example `v1`.
+    pub api_version: &'static str,
+    /// For example `Service`.
+    pub kind: &'static str,
+    /// Empty for cluster-wide objects.
+    pub namespace: Arc<str>,
+    /// Name.
+    pub name: Arc<str>,
+    /// Which of the objects that have had this name; empty when not known.
+    pub uid: Arc<str>,
+}
+
+impl About {
+    /// A Service.
+    #[must_use]
+    pub fn service(key: &ServiceKey, uid: &Arc<str>) -> Self {
+        let ServiceKey { namespace, name } = key.clone();
+        Self { api_version: "v1", kind: "Service", namespace, name, uid: Arc::clone(uid) }
+    }
+
+    /// A configuration object of this namespace.
+    #[must_use]
+    pub fn config(object: &ObjectId, namespace: &str, uid: &str) -> Self {
+        Self {
+            api_version: object.kind.api_version(),
+            kind: object.kind.as_str(),
+            namespace: namespace.into(),
+            name: Arc::clone(&object.name),
+            uid: uid.into(),
+        }
+    }
+
+    /// As the API takes it; what is empty is left out.
+    #[must_use]
+    pub fn reference(&self) -> ObjectReference {
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        ObjectReference {
+            api_version: some(self.api_version),
+            kind: some(self.kind),
+            namespace: some(&self.namespace),
+            name: some(&self.name),
+            uid: some(&self.uid),
+            ..ObjectReference::default()
+        }
+    }
+}
+
+/// Something to tell about an object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Notice {
+    /// What it is about.
+    pub about: About,
+    /// Normal or Warning.
+    pub kind: Kind,
+    /// Short, for machines.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+}
+
 /// What an event on a Service says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceEvent {
@@ -46,6 +109,13 @@ pub struct ServiceEvent {
 }
 
 impl ServiceEvent {
+    /// The event on this Service.
+    #[must_use]
+    pub fn on(self, key: &ServiceKey, uid: &Arc<str>) -> Notice {
+        let Self { reason, kind, message } = self;
+        Notice { about: About::service(key, uid), kind, reason, message }
+    }
+
     /// The event for a decision of the allocator.
     #[must_use]
     pub fn from_allocation(service: &ServiceKey, event: &Event) -> Self {
@@ -101,27 +171,6 @@ fn quoted(addresses: &[IpAddr]) -> String {
     format!("[{}]", all.join(" "))
 }
 
-/// What an event is about: an object of the core group, version v1.
-#[must_use]
-pub fn object_reference(kind: &str, namespace: &str, name: &str, uid: &str) -> ObjectReference {
-    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    ObjectReference {
-        api_version: Some("v1".to_owned()),
-        kind: some(kind),
-        namespace: some(namespace),
-        name: some(name),
-        uid: some(uid),
-        ..ObjectReference::default()
-    }
-}
-
-/// What an event about a configuration object is about.
-#[must_use]
-pub fn config_reference(object: &ObjectId, namespace: &str, uid: &str) -> ObjectReference {
-    let api_version = Some(object.kind.api_version().to_owned());
-    ObjectReference { api_version, ..object_reference(object.kind.as_str(), namespace, &object.name, uid) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,20 +218,17 @@ mod tests {
 
     #[test]
     fn configuration_objects_are_named_with_their_group() {
-        let pool = sources::ObjectId::new(sources::Kind::IpAddressPool, "lan");
-        let reference = config_reference(&pool, "metallb-system", "u");
-        assert_eq!(reference.api_version.as_deref(), Some("metallb.io/v1beta1"));
-        assert_eq!(reference.kind.as_deref(), Some("IPAddressPool"));
-        let map = sources::ObjectId::new(sources::Kind::ConfigMap, "config");
-        assert_eq!(config_reference(&map, "metallb-system", "u").api_version.as_deref(), Some("v1"));
+        let of = |kind, name| About::config(&sources::ObjectId::new(kind, name), "metallb-system", "u").reference();
+        let pool = of(sources::Kind::IpAddressPool, "lan");
+        assert_eq!(pool.api_version.as_deref(), Some("metallb.io/v1beta1"));
+        assert_eq!(pool.kind.as_deref(), Some("IPAddressPool"));
+        assert_eq!(of(sources::Kind::ConfigMap, "config").api_version.as_deref(), Some("v1"));
     }
 
     #[test]
     fn references_leave_out_what_is_not_known() {
-        let node = object_reference("Node", "", "w1", "");
-        assert_eq!(node.namespace, None);
-        assert_eq!(node.uid, None);
-        assert_eq!(node.api_version.as_deref(), Some("v1"));
-        assert_eq!(node.name.as_deref(), Some("w1"));
+        let web = About::service(&ServiceKey::new("default", "web"), &"".into()).reference();
+        assert_eq!((web.namespace.as_deref(), web.name.as_deref(), web.uid), (Some("default"), Some("web"), None));
+        assert_eq!((web.api_version.as_deref(), web.kind.as_deref()), (Some("v1"), Some("Service")));
     }
 }

@@ -2,17 +2,14 @@
 
 use crate::annotations::{ADDRESS_POOL, ALLOCATED_FROM, ALLOW_SHARED_IP, LOAD_BALANCER_IPS};
 use herald_core::{
-    PoolName, ServiceKey,
+    PoolName, ServiceKey, Set,
     allocate::Assignment,
     net::Family,
-    service::{FamilyPolicy, InvalidRequest, Port, Request, Service, TrafficPolicy},
+    service::{FamilyPolicy, InvalidRequest, Port, Protocol, Request, Service, TrafficPolicy},
 };
 use k8s_openapi::api::core::v1::{self as core, ServiceSpec};
 use serde_json::{Value, json};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// What the rules need of a Service. `None` when it is none of Herald's business: a LoadBalancer of another class (without a class of our
 /// own: of any class), or of another type with nothing to clean up after.
@@ -112,9 +109,9 @@ fn request(spec: &ServiceSpec, annotations: &BTreeMap<String, String>) -> Result
     let in_spec = spec.load_balancer_ip.as_deref().filter(|address| !address.is_empty());
     let addresses = match (annotated, in_spec) {
         (Some(_), Some(_)) => {
-            return Err(InvalidRequest::AskedTwice { annotation: LOAD_BALANCER_IPS.in_use(annotations) });
+            return Err(InvalidRequest::AskedTwice { annotation: LOAD_BALANCER_IPS.in_use(annotations).to_owned() });
         }
-        (Some(list), None) => requested(&LOAD_BALANCER_IPS.in_use(annotations), list.split(','))?,
+        (Some(list), None) => requested(LOAD_BALANCER_IPS.in_use(annotations), list.split(','))?,
         (None, Some(address)) => requested("spec.loadBalancerIP", [address])?,
         (None, None) => Vec::new(),
     };
@@ -146,15 +143,19 @@ fn selector(spec: &ServiceSpec) -> String {
     pairs.join(",")
 }
 
-fn ports(spec: &ServiceSpec) -> BTreeSet<Port> {
+fn ports(spec: &ServiceSpec) -> Set<Port> {
     spec.ports
         .iter()
         .flatten()
         .filter_map(|port| {
-            Some(Port {
-                protocol: port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
-                number: u16::try_from(port.port).ok()?,
-            })
+            let protocol = match port.protocol.as_deref() {
+                None | Some("TCP") => Protocol::Tcp,
+                Some("UDP") => Protocol::Udp,
+                Some("SCTP") => Protocol::Sctp,
+                // The API server accepts no other.
+                Some(_) => return None,
+            };
+            Some(Port { protocol, number: u16::try_from(port.port).ok()? })
         })
         .collect()
 }

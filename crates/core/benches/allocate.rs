@@ -5,14 +5,14 @@
 
 use divan::Bencher;
 use herald_core::{
-    ServiceKey,
+    ServiceKey, Set,
     allocate::{Broken, Effect, Facts, Plan, effects, plan},
     config::{Config, Pool, ServiceAllocation},
     labels::{Labels, Operator, Requirement, Selector},
     net::Family,
-    service::{FamilyPolicy, Namespaces, Port, Request, Service, Services, TrafficPolicy},
+    service::{FamilyPolicy, Namespaces, Port, Protocol, Request, Service, Services, TrafficPolicy},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeMap, sync::Arc};
 
 const SIZES: [u16; 3] = [100, 1_000, 10_000];
 
@@ -41,7 +41,7 @@ fn service(number: u16) -> Service {
         sharing_key: None,
         traffic_policy: TrafficPolicy::Local,
         selector: format!("app=app-{}", number % 20),
-        ports: BTreeSet::from([Port { protocol: "TCP".to_owned(), number: 80 }]),
+        ports: Set::from([Port { protocol: Protocol::Tcp, number: 80 }]),
         ingress: Vec::new(),
         ingress_has_other: false,
         allocated_from: None,
@@ -65,7 +65,7 @@ impl World {
         Self {
             config: Config { pools, ..Config::default() },
             namespaces: (0..50).map(|number| (format!("team-{number}").into(), team(number))).collect(),
-            services: services.map(|service| (service.key.clone(), service)).collect(),
+            services: services.map(|service| (service.key.clone(), Arc::new(service))).collect(),
             changed_terms: BTreeMap::new(),
             broken: Broken::default(),
             told: Plan::default(),
@@ -84,7 +84,7 @@ impl World {
         let (plan, effects) = self.decide();
         for effect in effects {
             if let Effect::WriteStatus { service, assignment: Some(assignment) } = effect
-                && let Some(service) = self.services.get_mut(&service)
+                && let Some(service) = self.services.get_mut(&service).map(Arc::make_mut)
             {
                 service.ingress = assignment.addresses;
                 service.allocated_from = Some(assignment.pool);
@@ -94,7 +94,7 @@ impl World {
     }
 
     fn add(&mut self, service: Service) {
-        self.services.insert(service.key.clone(), service);
+        self.services.insert(service.key.clone(), Arc::new(service));
     }
 }
 
@@ -162,7 +162,7 @@ fn sharing(bencher: Bencher<'_, '_>, size: u16) {
     let sharer = |number: u16| Service {
         sharing_key: Some("one-key".to_owned()),
         traffic_policy: TrafficPolicy::Cluster,
-        ports: BTreeSet::from([Port { protocol: "TCP".to_owned(), number: 1_000 + number % 50 }]),
+        ports: Set::from([Port { protocol: Protocol::Tcp, number: 1_000 + number % 50 }]),
         ..service(number)
     };
     let mut world = World::new(wide(), (0..size).map(sharer));

@@ -4,6 +4,7 @@ use crate::{NodeName, PoolName, ServiceKey, Set, labels::Labels, net::Family};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     net::IpAddr,
     sync::Arc,
 };
@@ -34,7 +35,7 @@ pub struct Service {
     /// `spec.selector`, rendered with sorted keys: services with Local policy share only with an equal one.
     pub selector: String,
     /// Ports that it opens on its addresses.
-    pub ports: BTreeSet<Port>,
+    pub ports: Set<Port>,
     /// Addresses in `status.loadBalancer.ingress`, in order; entries without an address are left out.
     pub ingress: Vec<IpAddr>,
     /// Whether an entry of `status.loadBalancer.ingress` is something else than a valid address (a host name, garbage).
@@ -66,12 +67,35 @@ pub enum TrafficPolicy {
 }
 
 /// A port of a Service: two services on one address may not both open it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Port {
-    /// TCP, UDP or SCTP.
-    pub protocol: String,
+    /// Transport protocol.
+    pub protocol: Protocol,
     /// Port number.
     pub number: u16,
+}
+
+/// `spec.ports[].protocol` (Kubernetes API: these three, absent means TCP).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        })
+    }
 }
 
 /// What a Service asks for explicitly.
@@ -121,8 +145,8 @@ pub struct Serving {
     pub nodes: Set<NodeName>,
 }
 
-/// Services by key.
-pub type Services = BTreeMap<ServiceKey, Service>;
+/// Services by key; shared with whoever observed them.
+pub type Services = BTreeMap<ServiceKey, Arc<Service>>;
 
 /// Namespaces by name, with their labels.
 pub type Namespaces = BTreeMap<Arc<str>, Labels>;

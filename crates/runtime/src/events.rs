@@ -4,9 +4,10 @@
 //! most dashboards) puts them nowhere; hence this writer.
 
 use crate::{client, shutdown::Shutdown};
+use herald_api::event::Notice;
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Event, EventSource, ObjectReference},
+    api::core::v1::{Event, EventSource},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 use kube::{
@@ -39,37 +40,6 @@ const BURST: u32 = 25;
 /// Pause between two writes after that: when a thousand Services change at once, each event costs the API server as much as the status
 /// write that it tells of. Every speaker has events of its own to write, so the sum is a multiple of this rate.
 const PACE: Duration = Duration::from_millis(100);
-
-/// Normal or Warning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum EventKind {
-    /// As it should be.
-    Normal,
-    /// Somebody should look.
-    Warning,
-}
-
-impl EventKind {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Normal => "Normal",
-            Self::Warning => "Warning",
-        }
-    }
-}
-
-/// Something to tell about an object.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Notice {
-    /// What it is about; `namespace` and `uid` should be set.
-    pub about: ObjectReference,
-    /// Normal or Warning.
-    pub kind: EventKind,
-    /// CamelCase, short, for machines.
-    pub reason: String,
-    /// For people.
-    pub message: String,
-}
 
 /// Writes notices as Events. Clones share the queue.
 #[derive(Debug, Clone)]
@@ -113,30 +83,6 @@ impl EventWriter {
     }
 }
 
-/// What makes two notices the same.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Identity {
-    kind: Option<String>,
-    namespace: Option<String>,
-    name: Option<String>,
-    uid: Option<String>,
-    reason: String,
-    message: String,
-}
-
-impl Identity {
-    fn of(notice: &Notice) -> Self {
-        Self {
-            kind: notice.about.kind.clone(),
-            namespace: notice.about.namespace.clone(),
-            name: notice.about.name.clone(),
-            uid: notice.about.uid.clone(),
-            reason: notice.reason.clone(),
-            message: notice.message.clone(),
-        }
-    }
-}
-
 #[derive(Debug, Clone)]
 struct Known {
     event: String,
@@ -150,7 +96,8 @@ struct Worker {
     client: Client,
     component: String,
     instance: String,
-    known: BTreeMap<Identity, Known>,
+    /// By notice: equal ones are repeats.
+    known: BTreeMap<Notice, Known>,
     sequence: u64,
 }
 
@@ -182,16 +129,15 @@ impl Worker {
     /// The event of a notice: a new one, or the one that was written for the same notice before, with its count and time advanced.
     fn next(&mut self, notice: &Notice, now: Timestamp) -> (Event, Known) {
         self.sequence += 1;
-        let identity = Identity::of(notice);
-        let name = notice.about.name.as_deref().unwrap_or("unknown");
+        let Notice { about, kind, reason, message } = notice;
         let fresh = || Known {
             // Like client-go: the name of the object and a time in hexadecimal. The sequence keeps two of one nanosecond apart.
-            event: format!("{name}.{:x}", now.as_nanosecond() + i128::from(self.sequence)),
+            event: format!("{}.{:x}", about.name, now.as_nanosecond() + i128::from(self.sequence)),
             first: now,
             count: 0,
             used: 0,
         };
-        let entry = self.known.entry(identity).or_insert_with(fresh);
+        let entry = self.known.entry(notice.clone()).or_insert_with(fresh);
         entry.count = entry.count.saturating_add(1);
         entry.used = self.sequence;
         let known = entry.clone();
@@ -202,13 +148,17 @@ impl Worker {
             metadata: ObjectMeta {
                 name: Some(known.event.clone()),
                 // Events about cluster-wide objects live in `default`.
-                namespace: Some(notice.about.namespace.clone().unwrap_or_else(|| "default".to_owned())),
+                namespace: Some(if about.namespace.is_empty() {
+                    "default".to_owned()
+                } else {
+                    about.namespace.to_string()
+                }),
                 ..ObjectMeta::default()
             },
-            involved_object: notice.about.clone(),
-            type_: Some(notice.kind.as_str().to_owned()),
-            reason: Some(notice.reason.clone()),
-            message: Some(notice.message.clone()),
+            involved_object: about.reference(),
+            type_: Some(kind.as_str().to_owned()),
+            reason: Some((*reason).to_owned()),
+            message: Some(message.clone()),
             first_timestamp: Some(Time(known.first)),
             last_timestamp: Some(Time(now)),
             count: Some(known.count),

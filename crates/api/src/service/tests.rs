@@ -36,17 +36,14 @@ fn plain_service() {
     assert_eq!(service.key, ServiceKey::new("shop", "web"));
     assert_eq!(service.created, 1_767_323_045);
     assert!(service.is_load_balancer);
-    assert_eq!(service.cluster_families, BTreeSet::from([Family::V4]));
+    assert_eq!(service.cluster_families, [Family::V4].into());
     assert_eq!(service.family_policy, FamilyPolicy::SingleStack);
     assert_eq!(service.primary_family, Family::V4);
     assert_eq!(service.request, Ok(Request::default()));
     assert_eq!(service.selector, "a=one,b=two");
     assert_eq!(
         service.ports,
-        BTreeSet::from([
-            Port { protocol: "TCP".to_owned(), number: 80 },
-            Port { protocol: "UDP".to_owned(), number: 53 }
-        ])
+        Set::from([Port { protocol: Protocol::Tcp, number: 80 }, Port { protocol: Protocol::Udp, number: 53 }])
     );
     assert_eq!((service.ingress.len(), service.ingress_has_other, service.allocated_from), (0, false, None));
 }

@@ -2,7 +2,7 @@
 
 use super::{Refusal, Unshareable};
 use crate::{
-    ServiceKey,
+    ServiceKey, Set,
     net::{Family, to_number},
     service::{Port, Service, TrafficPolicy},
 };
@@ -19,7 +19,7 @@ pub(super) struct Terms<'a> {
     /// Cluster (`None`) shares with Cluster, Local only with an equal selector: the owner of an address must have endpoints of both.
     pub(super) backend: Option<&'a str>,
     /// No port may be opened twice.
-    pub(super) ports: &'a BTreeSet<Port>,
+    pub(super) ports: &'a Set<Port>,
 }
 
 impl<'a> Terms<'a> {
@@ -161,7 +161,7 @@ fn differ(mine: &Terms<'_>, key: Option<&str>, backend: Option<&str>) -> Option<
 }
 
 fn port_taken(port: &Port) -> Unshareable {
-    Unshareable::PortTaken { protocol: port.protocol.clone(), number: port.number }
+    Unshareable::PortTaken { protocol: port.protocol, number: port.number }
 }
 
 /// The first of the holders that is not the Service itself.

@@ -24,7 +24,7 @@ use crate::{
     PoolName, ServiceKey,
     config::Config,
     net::Family,
-    service::{InvalidRequest, Namespaces, Services},
+    service::{InvalidRequest, Namespaces, Protocol, Services},
 };
 use serde::Serialize;
 use std::{
@@ -238,8 +238,8 @@ pub enum Unshareable {
     /// Both open this port.
     #[error("port {protocol}/{number} is taken there")]
     PortTaken {
-        /// TCP, UDP or SCTP.
-        protocol: String,
+        /// Transport protocol.
+        protocol: Protocol,
         /// Port number.
         number: u16,
     },

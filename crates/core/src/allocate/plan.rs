@@ -39,7 +39,7 @@ pub fn plan(facts: Facts<'_>) -> Plan {
         }
     }
 
-    let mut by_age: Vec<&Service> = services.values().collect();
+    let mut by_age: Vec<&Service> = services.values().map(AsRef::as_ref).collect();
     let changed = |service: &Service| facts.changed_terms.get(&service.key).copied().unwrap_or(0);
     by_age.sort_by_cached_key(|service| {
         let late = if service.ingress.is_empty() { 0 } else { changed(service) };

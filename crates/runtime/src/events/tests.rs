@@ -1,17 +1,13 @@
 use super::*;
+use herald_api::event::{About, Kind};
+use herald_core::ServiceKey;
 use herald_testkit::fake_api::FakeApi;
 
 fn notice(name: &str, message: &str) -> Notice {
     Notice {
-        about: ObjectReference {
-            kind: Some("Service".to_owned()),
-            namespace: Some("ns".to_owned()),
-            name: Some(name.to_owned()),
-            uid: Some(format!("uid-{name}")),
-            ..ObjectReference::default()
-        },
-        kind: EventKind::Warning,
-        reason: "AllocationFailed".to_owned(),
+        about: About::service(&ServiceKey::new("ns", name), &format!("uid-{name}").into()),
+        kind: Kind::Warning,
+        reason: "AllocationFailed",
         message: message.to_owned(),
     }
 }

@@ -10,15 +10,16 @@ mod sharing;
 
 use super::{Assignment, Broken, Effect, Event, Facts, Note, Outcome, Plan, Refusal, effects, same_terms};
 use crate::{
-    PoolName, ServiceKey,
+    PoolName, ServiceKey, Set,
     config::{Config, Pool, ServiceAllocation},
     labels::{Labels, Operator, Requirement, Selector},
     net::Family,
-    service::{FamilyPolicy, Namespaces, Port, Request, Service, Services, TrafficPolicy},
+    service::{FamilyPolicy, Namespaces, Port, Protocol, Request, Service, Services, TrafficPolicy},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 pub(super) fn ip(text: &str) -> IpAddr {
@@ -56,7 +57,7 @@ pub(super) fn service(name: &str) -> Service {
         sharing_key: None,
         traffic_policy: TrafficPolicy::Cluster,
         selector: format!("app={name}"),
-        ports: BTreeSet::from([tcp(80)]),
+        ports: Set::from([tcp(80)]),
         ingress: Vec::new(),
         ingress_has_other: false,
         allocated_from: None,
@@ -68,7 +69,7 @@ pub(super) fn dual(name: &str, policy: FamilyPolicy) -> Service {
 }
 
 pub(super) fn tcp(number: u16) -> Port {
-    Port { protocol: "TCP".to_owned(), number }
+    Port { protocol: Protocol::Tcp, number }
 }
 
 pub(super) fn request(addresses: &[&str], pool: Option<&str>) -> Request {
@@ -96,11 +97,11 @@ impl Cluster {
     }
 
     pub(super) fn add(&mut self, service: Service) {
-        self.services.insert(service.key.clone(), service);
+        self.services.insert(service.key.clone(), Arc::new(service));
     }
 
     pub(super) fn edit(&mut self, name: &str, change: impl FnOnce(&mut Service)) {
-        let service = self.services.get_mut(&key(name)).unwrap();
+        let service = Arc::make_mut(self.services.get_mut(&key(name)).unwrap());
         let before = service.clone();
         change(service);
         if !before.ingress.is_empty() && !same_terms(&before, service) {
@@ -211,7 +212,7 @@ pub(super) fn plan(config: &Config, services: &Services) -> Plan {
 /// What the API server makes of an effect.
 pub(super) fn apply(services: &mut Services, effect: &Effect) {
     let Effect::WriteStatus { service, assignment } = effect else { return };
-    let Some(service) = services.get_mut(service) else { return };
+    let Some(service) = services.get_mut(service).map(Arc::make_mut) else { return };
     service.ingress_has_other = false;
     service.ingress = assignment.as_ref().map(|assignment| assignment.addresses.clone()).unwrap_or_default();
     service.allocated_from = assignment.as_ref().map(|assignment| assignment.pool.clone());
@@ -270,5 +271,5 @@ fn may_share(one: &Service, two: &Service) -> bool {
         && one.sharing_key == two.sharing_key
         && local(one) == local(two)
         && (!local(one) || one.selector == two.selector)
-        && one.ports.is_disjoint(&two.ports)
+        && !one.ports.iter().any(|port| two.ports.contains(port))
 }

@@ -145,7 +145,7 @@ fn texts_name_object_reason_and_step() {
     let used = Refusal::InUse {
         address: ip("10.0.0.1"),
         holder: key("a"),
-        why: crate::allocate::Unshareable::PortTaken { protocol: "TCP".into(), number: 80 },
+        why: crate::allocate::Unshareable::PortTaken { protocol: Protocol::Tcp, number: 80 },
     };
     assert_eq!(used.to_string(), "10.0.0.1 is used by default/a: port TCP/80 is taken there");
 }

@@ -211,7 +211,7 @@ fn sharers_meet_in_a_kept_pool_only_when_both_may_use_it() {
     let mut cluster = Cluster::new(&[("gold", gold)]);
     let sharer = |name, labels: &[(&str, &str)], port| Service {
         sharing_key: Some("k".into()),
-        ports: BTreeSet::from([tcp(port)]),
+        ports: Set::from([tcp(port)]),
         request: Ok(request(&["10.0.0.1"], None)),
         ..labelled(name, labels)
     };

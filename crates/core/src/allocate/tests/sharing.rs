@@ -44,8 +44,7 @@ fn matrix() {
         ..service
     };
     let plain = |name, ports: &[u16]| Service { ports: ports.iter().copied().map(tcp).collect(), ..service(name) };
-    let udp53 =
-        Service { ports: BTreeSet::from([Port { protocol: "UDP".into(), number: 53 }]), ..sharer("b", "k", &[]) };
+    let udp53 = Service { ports: Set::from([Port { protocol: Protocol::Udp, number: 53 }]), ..sharer("b", "k", &[]) };
 
     assert_eq!(why(sharer("a", "k", &[80]), sharer("b", "k", &[443])), None);
     assert_eq!(why(sharer("a", "k", &[53]), udp53), None);
@@ -54,7 +53,7 @@ fn matrix() {
     assert_eq!(why(sharer("a", "k", &[80]), sharer("b", "l", &[443])), Some(Unshareable::KeysDiffer));
     assert_eq!(
         why(sharer("a", "k", &[80, 443]), sharer("b", "k", &[443, 8443])),
-        Some(Unshareable::PortTaken { protocol: "TCP".into(), number: 443 })
+        Some(Unshareable::PortTaken { protocol: Protocol::Tcp, number: 443 })
     );
     // Cluster with Cluster whatever the selectors, Local with an equal selector only, never Local with Cluster.
     let (a, b) = (sharer("a", "k", &[80]), sharer("b", "k", &[443]));
@@ -128,7 +127,7 @@ fn who_changed_leaves_though_it_is_the_older() {
         |service: &mut Service| service.sharing_key = Some("other".into()),
         |service: &mut Service| service.sharing_key = None,
         |service: &mut Service| service.traffic_policy = TrafficPolicy::Local,
-        |service: &mut Service| service.ports = BTreeSet::from([tcp(443)]),
+        |service: &mut Service| service.ports = Set::from([tcp(443)]),
     ] {
         let mut cluster = cluster();
         cluster.add(Service { created: 1, ..named(sharer("a", "k", &[80])) });
@@ -141,7 +140,7 @@ fn who_changed_leaves_though_it_is_the_older() {
         assert!(matches!(cluster.refusal("a"), Refusal::InUse { .. }));
         // Compatible again: both have it, without any other trigger.
         let ingress = Vec::new();
-        cluster.edit("a", |service| *service = Service { ingress, allocated_from: None, ..before.clone() });
+        cluster.edit("a", |service| *service = Service { ingress, allocated_from: None, ..Service::clone(&before) });
         cluster.settle();
         assert_eq!(
             (cluster.addresses("a"), cluster.addresses("b")),
@@ -158,9 +157,9 @@ fn of_two_that_changed_the_last_one_leaves() {
     }
     cluster.settle();
     // Not in conflict yet, but it has changed since.
-    cluster.edit("a", |service| service.ports = BTreeSet::from([tcp(81)]));
+    cluster.edit("a", |service| service.ports = Set::from([tcp(81)]));
     assert_eq!(cluster.settle(), []);
-    cluster.edit("b", |service| service.ports = BTreeSet::from([tcp(81)]));
+    cluster.edit("b", |service| service.ports = Set::from([tcp(81)]));
     cluster.settle();
     assert_eq!((cluster.addresses("a"), cluster.addresses("b")), (vec!["10.0.0.5".into()], vec![]));
 }
