@@ -1,5 +1,6 @@
 //! What the controller is told on its command line.
 
+use crate::webhook::WebhookConfig;
 use clap::Args;
 use herald_runtime::config::Common;
 
@@ -12,6 +13,9 @@ pub struct ControllerConfig {
     /// Name of the Lease by which replicas elect the one that acts
     #[arg(long, default_value = "herald-controller")]
     pub lease_name: String,
+    /// Whether and how configuration objects are reviewed.
+    #[command(flatten)]
+    pub webhook: WebhookConfig,
 }
 
 impl ControllerConfig {

@@ -89,6 +89,11 @@ impl Configuration {
         (self.established && !only_mistakes).then_some(config)
     }
 
+    /// Everything that is known of the configuration; `None` before that is all of it.
+    pub(crate) fn known(&self) -> Option<&Sources> {
+        self.awaited.is_empty().then_some(&self.sources)
+    }
+
     /// Pools that are not in force because of a mistake.
     pub(crate) const fn broken(&self) -> &Broken {
         &self.broken

@@ -18,6 +18,7 @@ use crate::{
     metrics::Metrics,
     observe::{self, Input, Reported, Watches},
     state::{Outcome, Promise, State, Write},
+    webhook::SourcesRequest,
 };
 use herald_api::crd::{ConfigurationStateStatus, IPAddressPoolStatus};
 use herald_core::{
@@ -69,6 +70,7 @@ pub(crate) struct Parts {
     pub(crate) metrics: Metrics,
     pub(crate) conditions: Conditions,
     pub(crate) debug: mpsc::Receiver<DebugRequest>,
+    pub(crate) sources: mpsc::Receiver<SourcesRequest>,
     pub(crate) inputs: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     pub(crate) shutdown: Shutdown,
 }
@@ -135,6 +137,7 @@ enum Wake {
     Input(Box<Input>),
     Wrote(Write, Outcome),
     Debug(DebugRequest),
+    Sources(SourcesRequest),
     Look,
 }
 
@@ -191,6 +194,7 @@ impl Driver {
                 Wake::Wrote(write, outcome) => self.wrote(&write, &outcome),
                 // Whoever asked may have gone.
                 Wake::Debug(answer) => drop(answer.send(self.describe())),
+                Wake::Sources(answer) => drop(answer.send(self.configuration.known().cloned())),
                 Wake::Look => {}
             }
         }
@@ -216,6 +220,7 @@ impl Driver {
                 Err(_) => Wake::Look,
             },
             Some(request) = parts.debug.recv() => Wake::Debug(request),
+            Some(request) = parts.sources.recv() => Wake::Sources(request),
             () = parts.leadership.changed() => Wake::Look,
             Ok(()) = parts.standby.changed() => Wake::Look,
             () = async { match next { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => Wake::Look,

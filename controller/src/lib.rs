@@ -12,15 +12,18 @@ mod key_secret;
 mod metrics;
 mod observe;
 mod state;
+mod webhook;
 
 pub use config::ControllerConfig;
+pub use webhook::{Mode, WebhookConfig};
 
 use driver::{Conditions, Driver, Parts};
+use futures::future::OptionFuture;
 use herald_runtime::{
     admin::{self, Admin, AdminError},
     client::Clients,
     events::EventWriter,
-    lease::{self, LeaseConfig},
+    lease::{self, Leadership, LeaseConfig},
     metrics::{Registry, process::Process},
     readiness::{Readiness, Weight},
     shutdown::Shutdown,
@@ -51,17 +54,19 @@ pub enum ControllerError {
 pub async fn run(config: ControllerConfig, clients: Clients, shutdown: Shutdown) -> Result<(), ControllerError> {
     let health = admin::any_address(config.common.health_probe_port);
     let admin = Admin::bind(config.common.admin(health, &clients.main)).await?;
-    run_with(config, clients, admin, shutdown).await
+    let webhook = webhook::bind(&config.webhook, &config.common.tls).await?;
+    run_with(config, clients, admin, webhook, shutdown).await
 }
 
 /// [`run`] on listeners that are bound already.
 ///
 /// # Errors
 /// A listener that fails.
-pub async fn run_with(
+async fn run_with(
     config: ControllerConfig,
     clients: Clients,
     admin: Admin,
+    webhook: Option<webhook::Bound>,
     shutdown: Shutdown,
 ) -> Result<(), ControllerError> {
     let (namespace, identity) = (config.common.namespace(), config.identity());
@@ -71,6 +76,10 @@ pub async fn run_with(
     let metrics = Metrics::default();
     registry.add(metrics.clone());
     registry.add(Process::new("controller"));
+    let reviews = webhook::Reviews::default();
+    if webhook.is_some() {
+        registry.add(reviews.clone());
+    }
     let readiness = Readiness::new();
     let conditions = Conditions {
         leader: readiness.condition("leader", Weight::Blocking),
@@ -81,15 +90,29 @@ pub async fn run_with(
 
     // These two outlive the driver: the lease is given back after its last write, and its last events are still written.
     let (lease_end, events_end) = (Shutdown::manual(), Shutdown::manual());
-    let (leadership, lease_task) = lease::spawn(
-        clients.lease.clone(),
-        &namespace,
-        LeaseConfig::new(&config.lease_name, &identity),
-        lease_end.clone(),
-    );
+    let (leadership, lease_task) = match config.webhook.mode {
+        Mode::Onlywebhook => (Leadership::of_another(), None),
+        Mode::Enabled | Mode::Disabled => {
+            let lease = LeaseConfig::new(&config.lease_name, &identity);
+            let (leadership, task) = lease::spawn(clients.lease.clone(), &namespace, lease, lease_end.clone());
+            (leadership, Some(task))
+        }
+    };
     let (events, events_task) = EventWriter::start(clients.main.clone(), COMPONENT, &identity, events_end.clone());
 
     let (debug, debug_requests) = mpsc::channel(4);
+    let (sources, sources_requests) = mpsc::channel(4);
+    let webhook_task = webhook.map(|webhook| {
+        let parts = webhook::Parts {
+            client: clients.main.clone(),
+            namespace: namespace.clone(),
+            config: config.webhook,
+            sources,
+            metrics: reviews,
+            shutdown: shutdown.clone(),
+        };
+        webhook.start(parts, &readiness)
+    });
     let driver = Driver::new(Parts {
         client: clients.main.clone(),
         namespace,
@@ -102,6 +125,7 @@ pub async fn run_with(
         metrics,
         conditions,
         debug: debug_requests,
+        sources: sources_requests,
         inputs: mpsc::channel(INPUTS),
         shutdown: shutdown.clone(),
     });
@@ -110,8 +134,8 @@ pub async fn run_with(
     let (result, ()) = tokio::join!(served, driver.run());
     lease_end.trigger();
     events_end.trigger();
-    // Neither task panics nor is aborted.
-    let _ = tokio::join!(lease_task, events_task);
+    // No task panics or is aborted.
+    let _ = tokio::join!(OptionFuture::from(lease_task), OptionFuture::from(webhook_task), events_task);
     tracing::info!("controller ended");
     result.map_err(ControllerError::from)
 }

@@ -21,6 +21,7 @@ mod cluster;
 mod faults;
 mod replicas;
 mod resources;
+mod reviews;
 mod settings;
 
 use cluster::{Cluster, Replica};

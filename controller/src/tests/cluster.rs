@@ -123,6 +123,7 @@ pub(super) struct Replica {
     pub(super) health: SocketAddr,
     pub(super) metrics: SocketAddr,
     pub(super) debug: SocketAddr,
+    pub(super) webhook: Option<SocketAddr>,
     pub(super) shutdown: Shutdown,
     pub(super) task: JoinHandle<Result<(), ControllerError>>,
 }
@@ -149,7 +150,16 @@ impl Replica {
             debug_port: 0,
             pod_name: Some(name.to_owned()),
         };
-        let mut config = ControllerConfig { common, lease_name: "herald-controller".to_owned() };
+        let webhook = WebhookConfig {
+            mode: Mode::Disabled,
+            port: 0,
+            secret: "cert".to_owned(),
+            configuration: "webhook".to_owned(),
+            service: "webhook".to_owned(),
+            disable_cert_rotation: false,
+            cert_dir: None,
+        };
+        let mut config = ControllerConfig { common, lease_name: "herald-controller".to_owned(), webhook };
         change(&mut config);
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let metrics = Some((any, Protection::None));
@@ -158,8 +168,13 @@ impl Replica {
         let debug = admin.debug_address().unwrap().unwrap();
         let shutdown = Shutdown::manual();
         let clients = Clients { main: client.clone(), lease: client };
-        let task = tokio::spawn(run_with(config, clients, admin, shutdown.clone()));
-        Self { wire, health, metrics, debug, shutdown, task }
+        let bound = match config.webhook.mode {
+            Mode::Disabled => None,
+            _ => Some(webhook::listen(any, &config.webhook, &config.common.tls).await.unwrap()),
+        };
+        let webhook = bound.as_ref().map(webhook::Bound::address);
+        let task = tokio::spawn(run_with(config, clients, admin, bound, shutdown.clone()));
+        Self { wire, health, metrics, debug, webhook, shutdown, task }
     }
 
     /// As a SIGTERM does.

@@ -12,7 +12,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const REVIEW: &str = "AdmissionReview";
@@ -53,6 +53,14 @@ enum Operation {
     Update,
     Delete,
     Connect,
+}
+
+/// `Create Kind/name`.
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let metadata = self.object.as_ref().and_then(|object| object.get("metadata")?.get("name")?.as_str());
+        write!(f, "{:?} {}/{}", self.operation, self.kind.kind, metadata.unwrap_or(&self.name))
+    }
 }
 
 /// What the API server is told.

@@ -79,6 +79,13 @@ pub struct Leadership {
 }
 
 impl Leadership {
+    /// For a process that is no candidate.
+    #[must_use]
+    pub fn of_another() -> Self {
+        let (held, holder) = (watch::channel(None).1, watch::channel(Some("another controller".to_owned())).1);
+        Self { held, holder }
+    }
+
     /// The term, while we lead. Judged against our own clock at the moment of the call.
     #[must_use]
     pub fn current(&self) -> Option<Term> {
