@@ -1,5 +1,7 @@
 //! The one binary of Herald; no logic here.
 
+mod import;
+mod texts;
 mod validate;
 
 use clap::{Parser, Subcommand};
@@ -10,7 +12,7 @@ use herald_runtime::{
     shutdown::Shutdown,
 };
 use herald_speaker::SpeakerConfig;
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, io, process::ExitCode};
 use tokio::runtime::Builder;
 
 /// Load balancer for bare-metal Kubernetes.
@@ -28,6 +30,7 @@ enum Command {
     /// Announce the addresses of Services from this node
     Speaker(SpeakerConfig),
     Validate(validate::ValidateArgs),
+    Import(import::ImportArgs),
     /// Print the version
     Version,
 }
@@ -41,12 +44,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Controller(config) => controller(config),
         Command::Speaker(config) => speaker(config),
-        Command::Validate(args) => {
-            return args.run(&mut std::io::stdout().lock(), &mut std::io::stderr().lock()).unwrap_or_else(|error| {
-                complain(&error.to_string());
-                ExitCode::from(2)
-            });
-        }
+        Command::Validate(args) => return ended(args.run(&mut io::stdout().lock(), &mut io::stderr().lock())),
+        Command::Import(args) => return ended(args.run(&mut io::stdout().lock(), &mut io::stderr().lock())),
         Command::Version => {
             say(env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -59,6 +58,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// How a command ended that says its exit code itself.
+fn ended(result: io::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        complain(&error.to_string());
+        ExitCode::from(2)
+    })
 }
 
 fn controller(config: ControllerConfig) -> Result<(), Box<dyn Error>> {
