@@ -4,7 +4,7 @@ use herald_api::sources::{
     InForce, Kind, ObjectId, Problem, Source, Sources,
     texts::{self, Component},
 };
-use herald_core::{PoolName, allocate::Broken, config::Config};
+use herald_core::{allocate::Broken, config::Config};
 use herald_runtime::watch::{Change, ObjectKey};
 use serde_json::{Value, json};
 use std::{
@@ -20,6 +20,8 @@ pub(crate) struct Configuration {
     awaited: BTreeSet<Kind>,
     /// Whether something changed since the last merge.
     dirty: bool,
+    /// Whether there was a merge.
+    decided: bool,
     /// Whether there ever was a configuration. Before that Services wait and keep what they have: a cluster whose configuration comes later
     /// (after a change of engines, for example) loses nothing.
     established: bool,
@@ -32,6 +34,7 @@ impl Default for Configuration {
             sources: Sources::default(),
             awaited: Kind::ALL.into(),
             dirty: false,
+            decided: false,
             established: false,
             broken: Broken::default(),
         }
@@ -49,6 +52,7 @@ impl Configuration {
             }
             Change::Set { key, value, .. } => self.sources.set(id(key), Some(value)),
             Change::Gone { key, .. } => self.sources.set(id(key), None),
+            Change::Vanished => self.sources.vanish(kind),
             Change::Disconnected(_) | Change::Connected => return,
         }
         self.dirty = true;
@@ -60,10 +64,11 @@ impl Configuration {
             return false;
         }
         self.dirty = false;
+        self.decided = true;
         let before = (self.in_force().cloned(), self.broken.clone(), self.problems().to_vec());
         self.sources.merge();
         self.established |= !self.sources.is_empty();
-        self.broken = broken(self.problems());
+        self.broken = self.sources.outcome().broken();
         self.tell(before.0.as_ref(), &before.2);
         (before.0.as_ref(), &before.1) != (self.in_force(), &self.broken)
     }
@@ -92,6 +97,16 @@ impl Configuration {
     /// Everything that is known of the configuration; `None` before that is all of it.
     pub(crate) fn known(&self) -> Option<&Sources> {
         self.awaited.is_empty().then_some(&self.sources)
+    }
+
+    /// Whether it is known that nothing is in force. A pool that comes then is perhaps the first of several.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.decided && self.in_force().is_none()
+    }
+
+    /// Whether there is a pool that is an object: then more of them may be on their way.
+    pub(crate) fn has_pool_objects(&self) -> bool {
+        self.sources.has_pool_objects()
     }
 
     /// Pools that are not in force because of a mistake.
@@ -149,21 +164,6 @@ impl Configuration {
             "inForce": self.in_force(),
         })
     }
-}
-
-/// Pools that a mistake keeps from being in force.
-fn broken(problems: &[Problem]) -> Broken {
-    let mut broken = Broken::default();
-    for problem in problems.iter().filter(|problem| problem.in_force == InForce::Nothing) {
-        match problem.object.kind {
-            Kind::IpAddressPool => {
-                broken.pools.insert(PoolName::new(problem.object.name.clone()));
-            }
-            Kind::ConfigMap => broken.others = true,
-            _ => {}
-        }
-    }
-    broken
 }
 
 /// Which problems were told as events: each once for each object.

@@ -41,7 +41,7 @@ impl Deprecated {
             Change::Gone { key, .. } => {
                 self.told.remove(&ServiceKey::new(key.namespace.clone(), key.name.clone()));
             }
-            Change::Disconnected(_) | Change::Connected => {}
+            Change::Disconnected(_) | Change::Connected | Change::Vanished => {}
         }
     }
 

@@ -53,6 +53,9 @@ const BATCH: usize = 4096;
 /// Planning costs at most a tenth of the time: after a plan that took long, the next one waits longer. The first change after a quiet time
 /// is planned at once, and what is planned already goes on being written.
 const COST_SHARE: u32 = 10;
+/// Pools that are created by one `kubectl apply` come one by one. While nothing was in force before, and Services may hold addresses of those
+/// that are still to come, nothing is planned until no more came for this long.
+const SETTLE: Duration = Duration::from_secs(2);
 /// Longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -129,6 +132,8 @@ pub(crate) struct Driver {
     dirty: bool,
     /// No plan before this moment.
     not_before: Instant,
+    /// Whether that is because more pools may come.
+    settling: bool,
 }
 
 /// What woke the driver.
@@ -164,6 +169,7 @@ impl Driver {
             writes: JoinSet::new(),
             dirty: false,
             not_before: Instant::now(),
+            settling: false,
         }
     }
 
@@ -240,8 +246,13 @@ impl Driver {
     /// Everything that follows from the state as it is now. Does nothing when nothing is to be done.
     fn step(&mut self) {
         self.follow_leadership();
+        let nothing = self.configuration.is_nothing();
         if self.configuration.merge() {
             self.changed();
+            self.settling |= nothing && self.configuration.has_pool_objects();
+            if self.settling {
+                self.not_before = Instant::now() + SETTLE;
+            }
         }
         if self.may_act() {
             self.ensure_key();
@@ -373,6 +384,7 @@ impl Driver {
         tracing::debug!(services = plan.decisions.len(), writes = self.queue.len(), "planned");
         self.plan = plan;
         self.dirty = false;
+        self.settling = false;
         self.not_before = Instant::now() + (began.elapsed() * COST_SHARE).min(LONGEST_PAUSE);
         self.report_due = true;
     }

@@ -181,7 +181,7 @@ impl State {
             }
             Change::Set { value, .. } => dirty = set(self, value.service.key.clone(), value),
             Change::Gone { key, .. } => dirty = self.remove(&ServiceKey::new(key.namespace, key.name)),
-            Change::Disconnected(_) | Change::Connected => {}
+            Change::Disconnected(_) | Change::Connected | Change::Vanished => {}
         }
         (Effect { dirty, invalid }, settled)
     }

@@ -18,6 +18,7 @@ use std::{
 use tokio::task::JoinHandle;
 
 mod cluster;
+mod engines;
 mod faults;
 mod replicas;
 mod resources;

@@ -9,11 +9,11 @@ use herald_api::{
     crd::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement, Unread},
     event::ServiceEvent,
     service,
-    sources::{InForce, Kind, ObjectId, Problem, Source, Sources, texts},
+    sources::{Kind, ObjectId, Problem, Source, Sources, texts},
 };
 use herald_core::{
-    PoolName, ServiceKey,
-    allocate::{Assignment, Broken, Effect, Facts, Outcome, Plan, effects, plan, same_terms, usage},
+    ServiceKey,
+    allocate::{Assignment, Effect, Facts, Outcome, Plan, effects, plan, same_terms, usage},
     service::{Namespaces, Service, Services},
 };
 use k8s_openapi::api::core::v1 as core;
@@ -148,25 +148,13 @@ impl World {
         self.services.insert(key, Arc::new(service));
     }
 
-    fn broken(&self) -> Broken {
-        let mut broken = Broken::default();
-        for problem in self.sources.outcome().problems.iter().filter(|it| it.in_force == InForce::Nothing) {
-            match problem.object.kind {
-                Kind::IpAddressPool => drop(broken.pools.insert(PoolName::new(problem.object.name.clone()))),
-                Kind::ConfigMap => broken.others = true,
-                _ => {}
-            }
-        }
-        broken
-    }
-
     fn plan(&self) -> Plan {
         plan(Facts {
             config: &self.sources.outcome().config,
             namespaces: &self.namespaces,
             services: &self.services,
             changed_terms: &self.changed_terms,
-            broken: &self.broken(),
+            broken: &self.sources.outcome().broken(),
         })
     }
 

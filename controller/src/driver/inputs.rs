@@ -43,7 +43,7 @@ impl Driver {
                         self.reported_state = Some(objects.pop_first().map(|(_, state)| state));
                     }
                     Change::Set { value, .. } => self.reported_state = Some(Some(value)),
-                    Change::Gone { .. } => self.reported_state = Some(None),
+                    Change::Gone { .. } | Change::Vanished => self.reported_state = Some(None),
                     Change::Disconnected(_) | Change::Connected => {}
                 }
             }
@@ -102,6 +102,7 @@ fn split<A, B>(change: Change<(A, B)>) -> (Change<A>, Change<B>) {
         Change::Gone { key, newest } => (Change::Gone { key: key.clone(), newest }, Change::Gone { key, newest }),
         Change::Disconnected(why) => (Change::Disconnected(why.clone()), Change::Disconnected(why)),
         Change::Connected => (Change::Connected, Change::Connected),
+        Change::Vanished => (Change::Vanished, Change::Vanished),
     }
 }
 
@@ -125,6 +126,7 @@ fn apply_to<K: Ord, T: PartialEq>(
             changed
         }
         Change::Gone { key, .. } => map.remove(&key_of(key)).is_some(),
+        Change::Vanished => !std::mem::take(map).is_empty(),
         Change::Disconnected(_) | Change::Connected => false,
     }
 }

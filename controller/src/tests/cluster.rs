@@ -112,6 +112,42 @@ pub(super) fn pool(name: &str, addresses: &str) -> String {
     format!("address-pools:\n- name: {name}\n  protocol: layer2\n  addresses: [{addresses}]\n")
 }
 
+const KINDS: [&str; 7] = [
+    "ipaddresspools",
+    "l2advertisements",
+    "bgpadvertisements",
+    "bfdprofiles",
+    "communities",
+    "configurationstates",
+    "servicel2statuses",
+];
+
+/// The definitions of the custom resources.
+pub(super) fn install(cluster: &Cluster) {
+    cluster.api.serve_custom("metallb.io/v1beta1", &KINDS);
+    cluster.api.serve_custom("metallb.io/v1beta2", &["bgppeers"]);
+}
+
+pub(super) fn pool_id(name: &str) -> Id {
+    Id::new("ipaddresspools", "ns", name)
+}
+
+/// Creates or changes a pool; what is reported on it stays.
+pub(super) fn put_pool(cluster: &Cluster, name: &str, spec: Value) {
+    let before = cluster.api.get(&pool_id(name)).unwrap_or_default();
+    let mut object =
+        json!({ "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool", "metadata": {}, "spec": spec });
+    if !before["status"].is_null() {
+        object["status"] = before["status"].clone();
+    }
+    cluster.api.put(&pool_id(name), object);
+}
+
+/// A pool's spec.
+pub(super) fn addresses(list: &[&str]) -> Value {
+    json!({ "addresses": list })
+}
+
 fn ingress(object: &Value) -> Vec<String> {
     let entries = object["status"]["loadBalancer"]["ingress"].as_array();
     entries.into_iter().flatten().map(|entry| entry["ip"].as_str().unwrap().to_owned()).collect()

@@ -121,6 +121,33 @@ impl Pool {
 }
 
 impl Config {
+    /// This configuration, and beside it the pools that a mistake keeps from being in force, with nothing but the addresses that Services hold
+    /// from them (each with its pool, as the Service's annotation says). So a speaker that starts while a pool is wrong announces what those
+    /// who knew it before go on announcing. Of pools that are not even known by name (`unread`: the ConfigMap cannot be read, or no object is
+    /// there at all) nobody can say how they are announced: by ARP and NDP, as most are.
+    #[must_use]
+    pub fn with_held<'a>(
+        &self,
+        broken: &BTreeMap<PoolName, Labels>,
+        unread: bool,
+        held: impl Iterator<Item = (&'a PoolName, IpAddr)>,
+    ) -> Self {
+        let mut all = self.clone();
+        for (name, address) in held {
+            let labels = broken.get(name);
+            if self.pools.contains_key(name) || self.pool_of(address).is_some() || (labels.is_none() && !unread) {
+                continue;
+            }
+            let new = || Pool { labels: labels.cloned().unwrap_or_default(), ..Pool::default() };
+            all.pools.entry(name.clone()).or_insert_with(new).ranges.extend(IpRange::new(address, address));
+            if labels.is_none() {
+                let advertisement = L2Advertisement { pools: PoolChoice::only(name.clone()), ..Default::default() };
+                all.l2_advertisements.entry(AdvertisementName::new(name.as_str())).or_insert(advertisement);
+            }
+        }
+        all
+    }
+
     /// The pool that may hand out this address: at most one, as pools do not overlap.
     #[must_use]
     pub fn pool_of(&self, address: IpAddr) -> Option<(&PoolName, &Pool)> {
@@ -132,4 +159,31 @@ impl Config {
 #[must_use]
 pub fn is_buggy(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(v4) if matches!(v4.octets()[3], 0 | 255))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_from_pools_that_are_not_in_force() {
+        let pool = |range: &str| Pool { ranges: vec![range.parse().unwrap()], ..Pool::default() };
+        let config = Config { pools: [("good".into(), pool("10.0.0.0/24"))].into(), ..Config::default() };
+        let labels: Labels = [("zone", "a")].into_iter().collect();
+        let broken = BTreeMap::from([(PoolName::from("wrong"), labels.clone())]);
+        let held = [("good", "10.0.9.1"), ("wrong", "10.0.1.1"), ("wrong", "10.0.0.7"), ("gone", "10.0.2.1")];
+        let held: Vec<(PoolName, IpAddr)> = held.map(|(name, ip)| (name.into(), ip.parse().unwrap())).into();
+        let with = |unread| config.with_held(&broken, unread, held.iter().map(|(name, address)| (name, *address)));
+
+        let known = with(false);
+        assert_eq!(known.pools.len(), 2, "neither one that has none, nor other addresses of one in force");
+        let wrong = &known.pools[&"wrong".into()];
+        assert_eq!((&wrong.labels, wrong.ranges.len()), (&labels, 1), "an address in force belongs to its pool");
+        assert!(known.l2_advertisements.is_empty(), "advertisements choose it by name and labels");
+        assert_eq!(known.pools[&"good".into()], config.pools[&"good".into()]);
+
+        let unread = with(true);
+        assert_eq!(unread.pools.len(), 3);
+        assert_eq!(unread.l2_advertisements[&"gone".into()].pools, PoolChoice::only("gone".into()));
+    }
 }

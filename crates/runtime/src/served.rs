@@ -40,13 +40,19 @@ const DOUBTS: [Duration; 4] =
 type Kind = (String, String);
 
 /// Which kinds of some API versions the cluster serves. Clones share the knowledge.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Served {
     client: Client,
     versions: &'static [&'static str],
     /// `None` until the first answer.
     kinds: watch::Receiver<Option<Arc<BTreeSet<Kind>>>>,
     look: Arc<Notify>,
+}
+
+impl fmt::Debug for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Served").field("kinds", &*self.kinds.borrow()).finish_non_exhaustive()
+    }
 }
 
 impl Served {
@@ -154,7 +160,8 @@ async fn discover(client: &Client, versions: &[&str]) -> Result<BTreeSet<Kind>, 
         match bounded(client.list_api_group_resources(version)).await {
             Ok(list) => {
                 // Without this verb its definition is being deleted.
-                let stays = list.resources.into_iter().filter(|resource| resource.verbs.iter().any(|it| it == "create"));
+                let stays =
+                    list.resources.into_iter().filter(|resource| resource.verbs.iter().any(|it| it == "create"));
                 found.extend(stays.map(|resource| ((*version).to_owned(), resource.name)));
             }
             Err(error) if error.is_not_found() => {}
@@ -239,30 +246,26 @@ async fn pass<T, M>(
     wrap: &impl Fn(Change<T>) -> M,
     tx: &mpsc::Sender<M>,
 ) {
-    let mut going = false;
-    while let Some(change) = changes.recv().await {
+    while let Some(mut change) = changes.recv().await {
         let before = known.get_or_insert_default();
         let lost = match &change {
             Change::Reset { objects, .. } => before.iter().any(|key| !objects.contains_key(key)),
             Change::Gone { key, .. } => before.contains(key),
             _ => false,
         };
-        if lost && !going && served.is_going(kind).await {
+        if lost && served.is_going(kind).await {
             tracing::error!(
                 kind = kind.1,
-                "the definition of these custom resources is being deleted, and all of them with it: what they said stays in force; put the definition and \
-                 the objects back"
+                "the definition of these custom resources is being deleted, and all of them with it: what they say stays in force; put both back"
             );
-            going = true;
-        }
-        if lost && going {
-            continue;
+            change = Change::Vanished;
         }
         match &change {
             Change::Reset { objects, .. } => *before = objects.keys().cloned().collect(),
             Change::Set { key, .. } => _ = before.insert(key.clone()),
             Change::Gone { key, .. } => _ = before.remove(key),
-            Change::Disconnected(_) | Change::Connected | Change::Vanished => {}
+            Change::Vanished => before.clear(),
+            Change::Disconnected(_) | Change::Connected => {}
         }
         if tx.send(wrap(change)).await.is_err() {
             // Ends the watch.

@@ -215,12 +215,14 @@ impl Custom<'_> {
 
 /// A Service that wants to be announced.
 fn service_object(object: &core::Service, class: Option<&str>) -> Option<ServiceObject> {
-    let Service { labels, is_load_balancer, traffic_policy, ingress, .. } = service::from_object(object, class)?;
+    let Service { labels, is_load_balancer, traffic_policy, ingress, allocated_from, .. } =
+        service::from_object(object, class)?;
     let ObjectMeta { uid, .. } = &object.metadata;
     is_load_balancer.then(|| ServiceObject {
         uid: uid.as_deref().unwrap_or_default().into(),
         labels,
         addresses: ingress.into(),
+        allocated_from,
         traffic_policy,
     })
 }

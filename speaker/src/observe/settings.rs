@@ -1,7 +1,7 @@
 //! The configuration objects: what is in force, and what is wrong for this node.
 
 use herald_api::sources::{Kind, ObjectId, Outcome, PasswordSource, Source, Sources, texts};
-use herald_core::{config::Config, labels::Labels};
+use herald_core::{PoolName, config::Config, labels::Labels};
 use herald_runtime::watch::Change;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -22,7 +22,7 @@ impl Stream {
                 (self.connected, self.newest) = (true, *newest);
             }
             Change::Disconnected(_) => self.connected = false,
-            Change::Connected => self.connected = true,
+            Change::Connected | Change::Vanished => self.connected = true,
         }
     }
 }
@@ -33,13 +33,26 @@ pub(super) struct Settings {
     sources: Sources,
     streams: BTreeMap<Kind, Stream>,
     config: Arc<Config>,
+    /// Pools that only a mistake keeps from being in force.
+    broken: BTreeMap<PoolName, Labels>,
+    /// Whether there may be others, of which not even the names are known: the ConfigMap cannot be read, or there never was any
+    /// configuration since this speaker started (somebody removed MetalLB with its definitions, for example; the controller then leaves all
+    /// Services as they are).
+    unread: bool,
     has_peers: bool,
 }
 
 impl Settings {
     pub(super) fn new() -> Self {
         let streams = Kind::ALL.map(|kind| (kind, Stream::default())).into();
-        Self { sources: Sources::default(), streams, config: Arc::default(), has_peers: false }
+        Self {
+            sources: Sources::default(),
+            streams,
+            config: Arc::default(),
+            broken: BTreeMap::new(),
+            unread: true,
+            has_peers: false,
+        }
     }
 
     /// Takes a change of one kind; says whether something else is in force now.
@@ -56,6 +69,7 @@ impl Settings {
             }
             Change::Set { key, value, .. } => self.sources.set(ObjectId::new(kind, key.name), Some(value)),
             Change::Gone { key, .. } => self.sources.set(ObjectId::new(kind, key.name), None),
+            Change::Vanished => self.sources.vanish(kind),
             Change::Disconnected(_) | Change::Connected => return false,
         }
         self.merge()
@@ -69,7 +83,7 @@ impl Settings {
             }
             Change::Set { key, value, .. } => self.sources.set_secret(key.name, Some(value)),
             Change::Gone { key, .. } => self.sources.set_secret(key.name, None),
-            Change::Disconnected(_) | Change::Connected => return false,
+            Change::Disconnected(_) | Change::Connected | Change::Vanished => return false,
         }
         self.merge()
     }
@@ -80,10 +94,14 @@ impl Settings {
             return false;
         }
         let Outcome { config, .. } = self.sources.merge();
-        let changed = *self.config != *config;
+        let mut changed = *self.config != *config;
         if changed {
             self.config = Arc::new(config.clone());
         }
+        let unread = (self.unread && self.sources.is_empty()) || self.sources.outcome().broken().others;
+        let broken = self.sources.broken_pools();
+        changed |= (unread, &broken) != (self.unread, &self.broken);
+        (self.unread, self.broken) = (unread, broken);
         changed
     }
 
@@ -101,6 +119,16 @@ impl Settings {
 
     pub(super) fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// Pools that only a mistake keeps from being in force.
+    pub(super) const fn broken_pools(&self) -> &BTreeMap<PoolName, Labels> {
+        &self.broken
+    }
+
+    /// Whether there may be pools that are not known at all.
+    pub(super) const fn has_unread_pools(&self) -> bool {
+        self.unread
     }
 
     /// Whether there ever was a BGPPeer.

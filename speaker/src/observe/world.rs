@@ -4,7 +4,8 @@ use super::{Input, Shown, settings::Settings};
 use crate::links::exclude::{Exclude, ExcludeError};
 use herald_api::endpoints::{Slice, serving};
 use herald_core::{
-    NodeName, ServiceKey,
+    NodeName, PoolName, ServiceKey,
+    config::Config,
     labels::Labels,
     node::{Node, SpeakerPod},
     ownership::{Announceable, Snapshot},
@@ -24,6 +25,8 @@ pub(crate) struct ServiceObject {
     pub(crate) uid: Arc<str>,
     pub(crate) labels: Labels,
     pub(crate) addresses: Arc<[IpAddr]>,
+    /// The pool that they are from, as the Service's annotation says.
+    pub(crate) allocated_from: Option<PoolName>,
     pub(crate) traffic_policy: TrafficPolicy,
 }
 
@@ -68,7 +71,8 @@ impl<T: PartialEq> Kind<T> {
                 self.connected = false;
                 Vec::new()
             }
-            Change::Connected => {
+            // Of custom resources only.
+            Change::Connected | Change::Vanished => {
                 self.connected = true;
                 Vec::new()
             }
@@ -145,7 +149,7 @@ impl World {
             Change::Set { key, .. } | Change::Gone { key, .. } => {
                 self.slices.objects.get(key).map(|slice| slice.service.clone()).into_iter().collect()
             }
-            Change::Disconnected(_) | Change::Connected => Vec::new(),
+            Change::Disconnected(_) | Change::Connected | Change::Vanished => Vec::new(),
         };
         let changed = self.slices.apply(change);
         let mut services: BTreeSet<ServiceKey> = touched.into_iter().collect();
@@ -231,13 +235,25 @@ impl World {
             (key, announceable)
         });
         Some(Snapshot {
-            config: Arc::clone(self.settings.config()),
+            config: self.config(),
             services: services.collect(),
             nodes: self.nodes.objects.values().map(|node| (node.name.clone(), node.clone())).collect(),
             speakers: self.speakers_by_node(),
             ignore_exclude_label: self.me.ignore_exclude_label,
             stamp,
         })
+    }
+
+    /// What is in force, and what Services hold from pools that only a mistake keeps from being in force.
+    fn config(&self) -> Arc<Config> {
+        let (broken, unread) = (self.settings.broken_pools(), self.settings.has_unread_pools());
+        if broken.is_empty() && !unread {
+            return Arc::clone(self.settings.config());
+        }
+        let held =
+            self.services.objects.values().filter_map(|service| Some((service.allocated_from.as_ref()?, service)));
+        let held = held.flat_map(|(pool, service)| service.addresses.iter().map(move |address| (pool, *address)));
+        Arc::new(self.settings.config().with_held(broken, unread, held))
     }
 
     /// While a DaemonSet is rolled out a node has two pods for a moment: a ready one counts.

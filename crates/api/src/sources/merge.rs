@@ -37,7 +37,7 @@ enum Rank {
     Changed,
     /// Not in force yet.
     New,
-    /// Of a ConfigMap that is gone.
+    /// Of an object that is gone.
     Deleted,
 }
 
@@ -61,7 +61,8 @@ pub(super) fn merge(sources: &Sources) -> Merged {
     let placed = place(sources, &mut problems);
     // Until nothing of it is left.
     for id in sources.deleted.iter().filter(|id| placed.parts.iter().any(|((object, _), _)| object == *id)) {
-        problems.add(id, Fault::whole(Reason::Deleted), InForce::LastGood, Vec::new());
+        let reason = if id.kind == Kind::ConfigMap { Reason::Deleted } else { Reason::Undefined };
+        problems.add(id, Fault::whole(reason), InForce::LastGood, Vec::new());
     }
     let held = placed.parts.iter().cloned().collect();
     let config = references::resolve(&placed, sources, &mut problems);

@@ -8,7 +8,7 @@
 //! - Of two objects that conflict, the one that is in force unchanged wins, then one that is in force, then the one that was changed
 //!   earlier, then the first by kind and name. So an edit never takes another object out of force, and who starts later decides as those who were there.
 //! - The ConfigMap and custom resources are merged. A ConfigMap that was deleted stays in force, part by part, until others take its
-//!   place, unless there was an IPAddressPool by then.
+//!   place, unless there was an IPAddressPool by then. So do custom resources whose definition was deleted: see [`Sources::vanish`].
 
 mod convert;
 mod merge;
@@ -21,7 +21,7 @@ pub use object::{Kind, ObjectId, PasswordSource, Source};
 pub use problem::{Fault, InForce, Overlap, Owner, Problem, Reason};
 
 use convert::Content;
-use herald_core::config::Config;
+use herald_core::{PoolName, allocate::Broken, config::Config, labels::Labels};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -36,11 +36,27 @@ pub struct Outcome {
     pub problems: Vec<Problem>,
 }
 
+impl Outcome {
+    /// Pools that a mistake keeps from being in force.
+    #[must_use]
+    pub fn broken(&self) -> Broken {
+        let mut broken = Broken::default();
+        for problem in self.problems.iter().filter(|problem| problem.in_force == InForce::Nothing) {
+            match problem.object.kind {
+                Kind::IpAddressPool => _ = broken.pools.insert(PoolName::new(problem.object.name.clone())),
+                Kind::ConfigMap => broken.others = true,
+                _ => {}
+            }
+        }
+        broken
+    }
+}
+
 /// The memory of all configuration objects in Herald's namespace. Pure: it has no clock, and the same calls give the same answers.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     objects: BTreeMap<ObjectId, Source>,
-    /// ConfigMaps that are gone and stay in force.
+    /// Objects that are gone and stay in force.
     deleted: BTreeSet<ObjectId>,
     /// What is in force of each object, by part.
     held: BTreeMap<PartKey, Arc<Content>>,
@@ -61,7 +77,7 @@ impl Sources {
             }
             None => {
                 let known = self.objects.remove(&id).is_some();
-                let pools = self.objects.keys().any(|id| id.kind == Kind::IpAddressPool);
+                let pools = self.has_pool_objects();
                 if known && id.kind == Kind::ConfigMap && !pools {
                     self.deleted.insert(id);
                 }
@@ -79,6 +95,16 @@ impl Sources {
         }
         for id in gone {
             self.set(id, None);
+        }
+    }
+
+    /// The definition of a kind was deleted, and all its objects with it. They stay in force until others take their place: who removes
+    /// MetalLB together with its definitions does not mean to take all Services their addresses.
+    pub fn vanish(&mut self, kind: Kind) {
+        let gone: Vec<ObjectId> = self.objects.keys().filter(|id| id.kind == kind).cloned().collect();
+        for id in gone {
+            self.objects.remove(&id);
+            self.deleted.insert(id);
         }
     }
 
@@ -102,10 +128,25 @@ impl Sources {
         self.objects.is_empty() && self.deleted.is_empty()
     }
 
+    /// Whether there is an IPAddressPool.
+    #[must_use]
+    pub fn has_pool_objects(&self) -> bool {
+        self.objects.keys().any(|id| id.kind == Kind::IpAddressPool)
+    }
+
     /// Whether an object is known.
     #[must_use]
     pub fn contains(&self, id: &ObjectId) -> bool {
         self.objects.contains_key(id)
+    }
+
+    /// Pools that are objects and, as was decided last, not in force because of a mistake, with their labels.
+    #[must_use]
+    pub fn broken_pools(&self) -> BTreeMap<PoolName, Labels> {
+        let broken = self.outcome.broken().pools.into_iter();
+        let labels =
+            |name: &PoolName| Some(&self.objects.get(&ObjectId::new(Kind::IpAddressPool, name.as_str()))?.labels);
+        broken.map(|name| (name.clone(), labels(&name).cloned().unwrap_or_default())).collect()
     }
 
     /// What was decided last: nothing before the first [`Sources::merge`].

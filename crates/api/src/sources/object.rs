@@ -8,7 +8,7 @@ use crate::{
     config_map,
     crd::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement, Unread},
 };
-use herald_core::config::Password;
+use herald_core::{config::Password, labels::Labels};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Secret},
@@ -121,6 +121,8 @@ pub struct Source {
     pub uid: Arc<str>,
     /// When it was last changed, status aside; by the API server's clock.
     pub(super) changed: Option<Timestamp>,
+    /// Its labels: advertisements choose pools by them.
+    pub(super) labels: Labels,
     /// Its parts: a custom resource has one, a ConfigMap one for each pool, profile, peer and community.
     pub(super) content: Result<Vec<Part>, Vec<Fault>>,
 }
@@ -136,7 +138,8 @@ pub(super) struct Part {
 impl Source {
     fn new(metadata: &ObjectMeta, content: Result<Vec<Part>, Vec<Fault>>) -> Self {
         let uid = metadata.uid.as_deref().unwrap_or_default().into();
-        Self { uid, changed: changed(metadata), content }
+        let labels = metadata.labels.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        Self { uid, changed: changed(metadata), labels, content }
     }
 
     fn read<K>(object: Unread<K>, convert: fn(&K) -> Result<Content, Vec<Fault>>) -> Self

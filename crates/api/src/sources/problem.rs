@@ -135,6 +135,11 @@ pub enum Reason {
     /// The ConfigMap was deleted.
     #[error("the ConfigMap was deleted; its pools stay in force until Herald restarts or other pools replace them")]
     Deleted,
+    /// The kind's definition was deleted, and the object with it.
+    #[error(
+        "its custom resource definition was deleted, and the object with it; what it said stays in force until Herald restarts"
+    )]
+    Undefined,
     /// Nothing where something must be.
     #[error("it is missing")]
     Missing {
@@ -339,6 +344,9 @@ impl Reason {
             Self::DefinedTwice { .. } => "remove one of the two",
             Self::Namespace { should, .. } => return format!("create it in namespace {should}").into(),
             Self::Deleted => "create it again, or an empty one to give its pools up",
+            Self::Undefined => {
+                "put the definition and the object back before anything of Herald restarts; to give it up, create and delete it"
+            }
             Self::Missing { example } => return format!("add {example}").into(),
             Self::Overlap(_) => "an address belongs to one pool, once: change one of the two",
             Self::NameTaken { .. } => "rename or remove one of the two",
@@ -377,7 +385,7 @@ impl Reason {
             Self::Malformed(_) | Self::UnknownField => "malformed",
             Self::Namespace { .. } => "namespace",
             Self::ConfigMap(_) => "config_map",
-            Self::Deleted => "deleted",
+            Self::Deleted | Self::Undefined => "deleted",
             Self::Missing { .. } | Self::Neither(..) => "missing",
             Self::Range(_) | Self::Address(_) => "address",
             Self::Overlap(_) => "overlap",

@@ -284,6 +284,29 @@ fn a_deleted_config_map_stays_in_force_until_its_place_is_taken() {
 }
 
 #[test]
+fn objects_whose_definition_was_deleted_stay_in_force_until_their_place_is_taken() {
+    let mut cluster = Cluster::new();
+    cluster.pool("a", "10.0.0.0/24").pool("b", "10.0.1.0/24").pool("c", "10.0.2.0/24");
+    cluster.put(Kind::L2Advertisement, "all", "spec: {}").pools();
+    cluster.0.vanish(Kind::IpAddressPool);
+    cluster.0.vanish(Kind::L2Advertisement);
+    assert_eq!((cluster.pools().len(), cluster.0.outcome().config.l2_advertisements.len()), (3, 1));
+    assert_eq!(cluster.problems().len(), 4);
+    assert!(cluster.problems()[0].contains("definition was deleted"), "{:?}", cluster.problems());
+    // The definitions are back, without objects, which then come one by one.
+    cluster.0.reset(Kind::IpAddressPool, []);
+    assert_eq!(cluster.pools().len(), 3);
+    cluster.pool("a", "10.0.0.0/25").pool("other", "10.0.1.0/25");
+    assert_eq!(cluster.pools(), ["a 10.0.0.0-10.0.0.127", "c 10.0.2.0-10.0.2.255", "other 10.0.1.0-10.0.1.127"]);
+    // Given up: made and deleted.
+    cluster.pool("c", "10.0.2.0/24").pools();
+    cluster.gone(Kind::IpAddressPool, "c");
+    assert_eq!(cluster.pools().len(), 2);
+    cluster.put(Kind::L2Advertisement, "all", "spec: {}");
+    assert_eq!(cluster.problems(), [""; 0]);
+}
+
+#[test]
 fn an_empty_config_map_gives_the_pools_of_a_deleted_one_up() {
     let mut cluster = Cluster::new();
     cluster.config_map("{name: a, protocol: layer2, addresses: [10.0.0.0/24]}").pools();

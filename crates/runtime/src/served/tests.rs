@@ -75,7 +75,7 @@ async fn a_kind_that_is_not_served_is_complete_and_comes_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kind_that_is_removed_is_empty_and_may_return() {
+async fn a_kind_that_is_removed_vanishes_and_may_return() {
     let api = FakeApi::new();
     api.serve_custom(VERSION, &["things", "others"]);
     let id = Id::new("things", "ns", "a");
@@ -85,7 +85,7 @@ async fn a_kind_that_is_removed_is_empty_and_may_return() {
 
     api.serve_custom(VERSION, &["others"]);
     wire.drop_watches();
-    assert!(names(&next(&mut rx).await).is_empty());
+    assert!(matches!(next(&mut rx).await, Change::Vanished));
 
     api.serve_custom(VERSION, &["things"]);
     assert_eq!(names(&next(&mut rx).await), ["a"]);
@@ -102,4 +102,36 @@ async fn an_api_server_that_is_away_is_no_answer() {
     wire.restore();
     sleep(Duration::from_secs(5)).await;
     assert_eq!(served.serves::<Thing>(), Some(false));
+}
+
+/// What the API server does when a CRD is deleted: the objects first, one by one.
+#[tokio::test(start_paused = true)]
+async fn objects_that_go_with_their_definition_vanish() {
+    let api = FakeApi::new();
+    api.serve_custom(VERSION, &["things"]);
+    let (a, b) = (Id::new("things", "ns", "a"), Id::new("things", "ns", "b"));
+    for id in [&a, &b] {
+        api.put(id, json!({ "apiVersion": VERSION, "kind": "Thing" }));
+    }
+    let (mut rx, wire, served) = start(&api);
+    assert_eq!(names(&next(&mut rx).await), ["a", "b"]);
+
+    api.terminate_custom(VERSION);
+    api.delete(&a);
+    assert!(matches!(next(&mut rx).await, Change::Vanished));
+    // What follows is no news to anybody.
+    api.delete(&b);
+    assert!(matches!(next(&mut rx).await, Change::Gone { .. }));
+    api.serve_custom(VERSION, &[]);
+    wire.drop_watches();
+    assert!(matches!(next(&mut rx).await, Change::Vanished));
+    assert_eq!(served.serves::<Thing>(), Some(false));
+
+    api.serve_custom(VERSION, &["things"]);
+    assert!(names(&next(&mut rx).await).is_empty());
+    // And an object that somebody deletes is gone.
+    api.put(&a, json!({ "apiVersion": VERSION, "kind": "Thing" }));
+    assert!(matches!(next(&mut rx).await, Change::Set { .. }));
+    api.delete(&a);
+    assert!(matches!(next(&mut rx).await, Change::Gone { .. }));
 }

@@ -273,14 +273,15 @@ fn write(api: &FakeApi, wire: &Wire, method: &Method, target: &Target, body: &By
 /// What a version of a custom group serves.
 fn discovery(api: &FakeApi, target: &Target) -> Answer {
     let version = target.custom.clone().unwrap_or_default();
-    let resources: Vec<Value> = api
-        .store()
-        .custom
-        .get(&version)
-        .into_iter()
-        .flatten()
-        .map(|name| json!({ "name": name, "singularName": "", "namespaced": true, "kind": name, "verbs": ["get", "list", "watch"] }))
-        .collect();
+    let store = api.store();
+    let verbs: &[&str] = if store.terminating.contains(&version) {
+        &["delete", "deletecollection", "get", "list", "watch"]
+    } else {
+        &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]
+    };
+    let resource =
+        |name: &String| json!({ "name": name, "singularName": "", "namespaced": true, "kind": name, "verbs": verbs });
+    let resources: Vec<Value> = store.custom.get(&version).into_iter().flatten().map(resource).collect();
     json_answer(
         200,
         &json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources }),

@@ -92,11 +92,18 @@ impl FakeApi {
     pub fn serve_custom(&self, version: &str, resources: &[&str]) {
         let resources: BTreeSet<String> = resources.iter().map(|name| (*name).to_owned()).collect();
         let mut store = self.store();
+        store.terminating.remove(version);
         if resources.is_empty() {
             store.custom.remove(version);
         } else {
             store.custom.insert(version.to_owned(), resources);
         }
+    }
+
+    /// The definitions of `GROUP/VERSION` are being deleted: nothing can be created any more, and the API server will delete their objects
+    /// one by one before it stops serving them.
+    pub fn terminate_custom(&self, version: &str) {
+        self.store().terminating.insert(version.to_owned());
     }
 
     /// Forgets the history: a watch that resumes from before now is answered 410 and has to list again.

@@ -24,6 +24,8 @@ pub(super) struct Store {
     pub(super) wake: tokio::sync::watch::Sender<u64>,
     /// Custom resources by `GROUP/VERSION`; what is not in it is not served.
     pub(super) custom: BTreeMap<String, BTreeSet<String>>,
+    /// Those whose definitions are being deleted: their objects go first.
+    pub(super) terminating: BTreeSet<String>,
 }
 
 /// A refused write: an HTTP status code and what it means.

@@ -1,6 +1,6 @@
 use super::*;
 use herald_api::{
-    crd::{L2Advertisement, Unread},
+    crd::{IPAddressPool, L2Advertisement, Unread},
     endpoints::Endpoint,
     sources::{Kind as SourceKind, Source},
 };
@@ -27,6 +27,7 @@ fn service() -> ServiceObject {
         uid: "u".into(),
         labels: Labels::default(),
         addresses: ["192.168.56.11".parse().unwrap()].into(),
+        allocated_from: Some("lan".into()),
         traffic_policy: TrafficPolicy::Local,
     }
 }
@@ -159,4 +160,40 @@ fn during_a_rollout_a_ready_pod_of_the_node_counts() {
     let pod = |ready| SpeakerPod { node: "w1".into(), ready };
     world.apply(Input::Speakers(reset([(key("new"), pod(false)), (key("old"), pod(true))])));
     assert!(world.snapshot().unwrap().speakers[&"w1".into()].ready);
+}
+
+/// Whoever was there before announces by the last good version, which one that starts now has never seen.
+#[test]
+fn a_speaker_that_starts_while_a_pool_is_wrong_announces_what_services_hold_from_it() {
+    let mut world = complete();
+    let wrong = json!({ "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool", "metadata": { "name": "lan", "labels": { "zone": "a" } },
+        "spec": { "addresses": ["192.168.56.11-192.168.56"] } });
+    let pool = |object: Value| {
+        let pool: Unread<IPAddressPool> = serde_json::from_value(object).unwrap();
+        Input::Settings(
+            SourceKind::IpAddressPool,
+            Change::Set { key: key("lan"), value: Source::from(pool), newest: 11 },
+        )
+    };
+    assert!(world.apply(pool(wrong)));
+    let now = config(&mut world);
+    let (address, lan) = ("192.168.56.11".parse().unwrap(), &now.pools[&"lan".into()]);
+    assert!(lan.contains(address) && lan.labels.get("zone") == Some("a") && !lan.auto_assign);
+    assert!(now.l2_advertisements.is_empty(), "it is known, and advertisements choose it as before");
+
+    assert!(world.apply(pool(object("IPAddressPool", "lan", json!({ "addresses": ["192.168.56.12/32"] })))));
+    assert!(!config(&mut world).pools[&"lan".into()].contains(address), "a pool in force says itself what it has");
+}
+
+#[test]
+fn a_speaker_that_starts_without_any_configuration_believes_the_services() {
+    let mut world = complete();
+    assert_eq!(config(&mut world).l2_advertisements.len(), 1);
+    let map = |text: &str| Input::Settings(SourceKind::ConfigMap, config_map(text));
+    assert!(!world.apply(map("address-pools: 17")), "a ConfigMap that cannot be read says nothing");
+    assert_eq!(config(&mut world).pools.len(), 1);
+    assert!(world.apply(map("address-pools: []")));
+    assert!(config(&mut world).pools.is_empty());
+    world.apply(Input::Settings(SourceKind::ConfigMap, reset([])));
+    assert!(config(&mut world).pools.is_empty(), "there was one");
 }
