@@ -9,6 +9,7 @@ mod basics;
 mod crds;
 mod faults;
 mod metrics;
+mod migration;
 mod pools;
 mod restarts;
 mod services;
@@ -25,7 +26,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// A test: gets a cluster where everything is on, Herald runs as [`Cluster::install`] installs it, and no Service exists.
 type Journey = fn(&Cluster) -> Result<()>;
 
-const MODULES: [&[(&str, Journey)]; 9] = [
+const MODULES: [&[(&str, Journey)]; 10] = [
     basics::JOURNEYS,
     crds::JOURNEYS,
     services::JOURNEYS,
@@ -34,6 +35,7 @@ const MODULES: [&[(&str, Journey)]; 9] = [
     metrics::JOURNEYS,
     pools::JOURNEYS,
     restarts::JOURNEYS,
+    migration::JOURNEYS,
     faults::JOURNEYS,
 ];
 
