@@ -13,11 +13,11 @@ use herald_core::{labels::Labels, service::Service};
 use herald_runtime::{
     served::{self, Served},
     shutdown::Shutdown,
-    watch::{self, Change, Guarded},
+    watch::{self, Change, Objects},
 };
 use k8s_openapi::api::core::v1::{self as core, ConfigMap, Namespace};
 pub(crate) use kube::Client;
-use kube::{Api, Resource, api::ObjectMeta};
+use kube::{Resource, api::ObjectMeta};
 use serde::de::DeserializeOwned;
 use std::{fmt, sync::Arc};
 use tokio::sync::mpsc;
@@ -105,7 +105,7 @@ impl Watches {
         let Self { client, namespace, config_name, tx, shutdown } = &self;
         let served = Served::start(client.clone(), VERSIONS, shutdown.clone());
         watch::spawn(
-            Api::<Guarded<ConfigMap>>::namespaced(client.clone(), namespace),
+            Objects::<ConfigMap>::namespaced(client.clone(), namespace),
             watch::config().fields(&format!("metadata.name={config_name}")),
             |object: ConfigMap| Some(Source::from(&object)),
             |change| Input::Source(Kind::ConfigMap, change),
@@ -113,7 +113,7 @@ impl Watches {
             shutdown.clone(),
         );
         watch::spawn(
-            Api::<Guarded<Namespace>>::all(client.clone()),
+            Objects::<Namespace>::all(client.clone()),
             watch::config(),
             |object: Namespace| Some(object.metadata.labels.into_iter().flatten().collect::<Labels>()),
             Input::Namespaces,
@@ -127,7 +127,7 @@ impl Watches {
         self.custom::<Community>(&served, Kind::Community);
         served::spawn(
             served.clone(),
-            Api::<Guarded<Unread<IPAddressPool>>>::namespaced(client.clone(), namespace),
+            Objects::<Unread<IPAddressPool>>::namespaced(client.clone(), namespace),
             watch::config(),
             |object: Unread<IPAddressPool>| {
                 let status = object.clone().read().ok().and_then(|pool| pool.status);
@@ -140,7 +140,7 @@ impl Watches {
         );
         served::spawn(
             served.clone(),
-            Api::<Guarded<ConfigurationState>>::namespaced(client.clone(), namespace),
+            Objects::<ConfigurationState>::namespaced(client.clone(), namespace),
             watch::config().fields(&format!("metadata.name={STATE_NAME}")),
             |object: ConfigurationState| Some(Reported::new(&object.metadata, object.status)),
             Input::State,
@@ -159,7 +159,7 @@ impl Watches {
     {
         served::spawn(
             served.clone(),
-            Api::<Guarded<Unread<K>>>::namespaced(self.client.clone(), &self.namespace),
+            Objects::<Unread<K>>::namespaced(self.client.clone(), &self.namespace),
             watch::config(),
             |object: Unread<K>| Some(Source::from(object)),
             move |change| Input::Source(kind, change),
@@ -178,7 +178,7 @@ pub(crate) fn services(
     shutdown: Shutdown,
 ) {
     watch::spawn(
-        Api::<Guarded<core::Service>>::all(client),
+        Objects::<core::Service>::all(client),
         watch::config(),
         move |object: core::Service| Observed::of(&object, class.as_deref()),
         move |change| Input::Services { watch: number, change },

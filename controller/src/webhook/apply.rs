@@ -6,7 +6,7 @@ use herald_runtime::{
     client::{CallError, bounded},
     readiness::Condition,
     shutdown::Shutdown,
-    watch::{self, Change, Guarded},
+    watch::{self, Change, Objects},
 };
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -82,7 +82,7 @@ async fn keep(client: Client, names: Names, shared: &Shared, condition: &Conditi
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &names.namespace);
     let configurations: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
     watch::spawn(
-        Api::<Guarded<Secret>>::namespaced(client.clone(), &names.namespace),
+        Objects::<Secret>::namespaced(client.clone(), &names.namespace),
         watch::config().fields(&format!("metadata.name={}", names.secret)),
         |secret: Secret| Some(stored(&secret)),
         Input::Secret,
@@ -90,7 +90,7 @@ async fn keep(client: Client, names: Names, shared: &Shared, condition: &Conditi
         shutdown.clone(),
     );
     watch::spawn(
-        Api::<Guarded<ValidatingWebhookConfiguration>>::all(client),
+        Objects::<ValidatingWebhookConfiguration>::all(client),
         watch::config().fields(&format!("metadata.name={}", names.configuration)),
         |configuration: ValidatingWebhookConfiguration| Some(registered(&configuration)),
         Input::Registered,

@@ -11,9 +11,9 @@
 use crate::{
     client::{self, Client, bounded},
     shutdown::Shutdown,
-    watch::{self as objects, Change, Ended, Guarded, ObjectKey},
+    watch::{self as objects, Change, Ended, ObjectKey, Objects},
 };
-use kube::{Api, Resource, runtime::watcher};
+use kube::{Resource, runtime::watcher};
 use serde::de::DeserializeOwned;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -186,7 +186,7 @@ fn tell(before: Option<&BTreeSet<Kind>>, now: &BTreeSet<Kind>) {
 /// Watches a custom resource as [`objects::spawn`] does, whenever it is served.
 pub fn spawn<K, T, M>(
     mut served: Served,
-    api: Api<Guarded<K>>,
+    of: Objects<K>,
     config: watcher::Config,
     convert: impl Fn(K) -> Option<T> + Send + Sync + 'static,
     wrap: impl Fn(Change<T>) -> M + Send + Sync + 'static,
@@ -194,7 +194,7 @@ pub fn spawn<K, T, M>(
     shutdown: Shutdown,
 ) -> JoinHandle<()>
 where
-    K: Resource<DynamicType = ()> + Clone + fmt::Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = ()> + DeserializeOwned + 'static,
     T: Send + 'static,
     M: Send + 'static,
 {
@@ -215,7 +215,7 @@ where
             let (inner, mut changes) = mpsc::channel(1);
             let watching = async {
                 let inner = inner;
-                objects::run(&api, config.clone(), &convert, &|change| change, &inner, &mut newest).await
+                objects::run(&of, config.clone(), &convert, &|change| change, &inner, &mut newest).await
             };
             let passing = pass(&served, &kind, &mut changes, &mut known, &wrap, &tx);
             let (ended, ()) = tokio::join!(watching, passing);

@@ -2,11 +2,11 @@
 
 use crate::{
     shutdown::Shutdown,
-    watch::{self, Change, Guarded, ObjectKey},
+    watch::{self, Change, ObjectKey, Objects},
 };
 use herald_api::pod;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client};
+use kube::Client;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use tokio::sync::{mpsc, watch as value};
@@ -33,7 +33,7 @@ pub fn watch(client: Client, shutdown: Shutdown) -> value::Receiver<Option<Stand
     // Label selectors cannot say "or", so one watch each.
     for (index, selector) in pod::METALLB_SELECTORS.iter().enumerate() {
         watch::spawn(
-            Api::<Guarded<Pod>>::all(client.clone()),
+            Objects::<Pod>::all(client.clone()),
             watch::config().labels(selector),
             |pod: Pod| pod::is_running(&pod).then_some(()),
             move |change| (index, change),

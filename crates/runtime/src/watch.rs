@@ -4,20 +4,24 @@
 //! found by comparing, as the API server promises no delete event for it (a re-list after 410 just lacks the object). Objects are converted
 //! when they arrive and dropped: nothing here keeps whole Kubernetes objects, so memory follows the converted type.
 
+mod objects;
+
+pub use objects::Objects;
+
 use crate::{client, client::WATCH_TIMEOUT, shutdown::Shutdown};
-use futures::{Stream, StreamExt, future::BoxFuture};
+use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
 use kube::{
-    Api, Resource, ResourceExt,
+    Api, ResourceExt,
     api::ListParams,
-    core::DeserializeGuard,
     runtime::{
         WatchStreamExt,
         utils::Backoff,
         watcher::{self, DefaultBackoff, Event},
     },
 };
+use objects::Raw;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{collections::BTreeMap, fmt, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 /// Longest pause between two attempts to resume a failed watch: kube's default of 30 s would be the time during which nothing gets an
@@ -26,9 +30,6 @@ pub const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// How often a failed watch asks whether the API server answers again: a resumed watch on which nothing happens is silent.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
-
-/// An object that may be malformed without taking the whole watch down: `Api::<Guarded<Service>>::all(client)`.
-pub type Guarded<K> = DeserializeGuard<K>;
 
 /// Namespace (empty for cluster-wide kinds) and name of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,7 +105,7 @@ pub fn config() -> watcher::Config {
 /// Watches until shutdown or until nobody listens, sending what `convert` makes of each object (`None`: not ours), wrapped into the consumer's
 /// input type. Sending waits for room: a slow consumer slows the watch and loses nothing.
 pub fn spawn<K, T, M>(
-    api: Api<Guarded<K>>,
+    objects: Objects<K>,
     config: watcher::Config,
     convert: impl Fn(K) -> Option<T> + Send + Sync + 'static,
     wrap: impl Fn(Change<T>) -> M + Send + Sync + 'static,
@@ -112,41 +113,56 @@ pub fn spawn<K, T, M>(
     shutdown: Shutdown,
 ) -> JoinHandle<()>
 where
-    K: Resource<DynamicType = ()> + Clone + fmt::Debug + DeserializeOwned + Send + 'static,
+    K: DeserializeOwned + 'static,
     T: Send + 'static,
     M: Send + 'static,
 {
     tokio::spawn(async move {
         let mut newest = 0;
         tokio::select! {
-            _ = run(&api, config, &convert, &wrap, &tx, &mut newest) => {}
+            _ = run(&objects, config, &convert, &wrap, &tx, &mut newest) => {}
             () = shutdown.wait() => {}
         }
     })
 }
 
 /// One watch until it ends.
-pub(crate) async fn run<K, T, M>(
-    api: &Api<Guarded<K>>,
+pub(crate) async fn run<K: DeserializeOwned, T, M>(
+    objects: &Objects<K>,
     config: watcher::Config,
     convert: &impl Fn(K) -> Option<T>,
     wrap: &impl Fn(Change<T>) -> M,
     tx: &mpsc::Sender<M>,
     newest: &mut u64,
-) -> Ended
-where
-    K: Resource<DynamicType = ()> + Clone + fmt::Debug + DeserializeOwned + Send + 'static,
-{
-    let stream = kube::runtime::watcher(api.clone(), config).backoff(Capped::default());
-    let api = api.clone();
-    let answers = move || -> BoxFuture<'static, bool> {
-        let api = api.clone();
-        Box::pin(async move {
-            let one = ListParams::default().limit(1);
-            client::within(Duration::from_secs(5), api.list_metadata(&one)).await.is_ok()
-        })
-    };
-    follow(stream, answers, convert, wrap, tx, newest).await
+) -> Ended {
+    let read = |raw: Raw| raw.read().map(convert);
+    follow(Source::of(objects, config), &read, wrap, tx, newest).await
+}
+
+/// Where events come from.
+struct Source {
+    events: BoxStream<'static, watcher::Result<Event<Raw>>>,
+    /// Whether the API server answers.
+    answers: Box<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>,
+    kind: String,
+}
+
+impl Source {
+    fn of<K>(objects: &Objects<K>, config: watcher::Config) -> Self {
+        Self::watching(objects.api.clone(), config, objects.kind.clone())
+    }
+
+    fn watching(api: Api<Raw>, config: watcher::Config, kind: String) -> Self {
+        let events = kube::runtime::watcher(api.clone(), config).backoff(Capped::default()).boxed();
+        let answers = move || -> BoxFuture<'static, bool> {
+            let api = api.clone();
+            Box::pin(async move {
+                let one = ListParams::default().limit(1);
+                client::within(Duration::from_secs(5), api.list_metadata(&one)).await.is_ok()
+            })
+        };
+        Self { events, answers: Box::new(answers), kind }
+    }
 }
 
 /// Why a watch ended.
@@ -176,26 +192,23 @@ impl Backoff for Capped {
     }
 }
 
-/// Turns a stream of watcher events into changes until the stream ends, nobody listens or the kind is not served.
-async fn follow<K, T, M>(
-    stream: impl Stream<Item = watcher::Result<Event<Guarded<K>>>>,
-    answers: impl Fn() -> BoxFuture<'static, bool>,
-    convert: &impl Fn(K) -> Option<T>,
+/// Turns watcher events into changes until there are no more, nobody listens or the kind is not served.
+async fn follow<T, M>(
+    source: Source,
+    read: &impl Fn(Raw) -> Result<Option<T>, serde_json::Error>,
     wrap: &impl Fn(Change<T>) -> M,
     tx: &mpsc::Sender<M>,
     highest: &mut u64,
-) -> Ended
-where
-    K: Resource<DynamicType = ()>,
-{
-    let mut stream = pin!(stream);
+) -> Ended {
+    let Source { mut events, answers, kind } = source;
+    let converted = |raw| converted(raw, read, &kind);
     let mut collecting = BTreeMap::new();
     let mut newest = *highest;
     let mut complete = false;
     let mut failed = false;
     loop {
         let event = tokio::select! {
-            event = stream.next() => event,
+            event = events.next() => event,
             // Before the first complete list there is nothing to be connected to.
             () = probed(&answers), if failed && complete => {
                 failed = false;
@@ -213,7 +226,7 @@ where
             }
             Ok(Event::InitApply(object)) => {
                 newest = newest.max(version(&object));
-                if let Converted::Ours(key, value) = converted(object, convert) {
+                if let Converted::Ours(key, value) = converted(object) {
                     collecting.insert(key, value);
                 }
                 None
@@ -224,7 +237,7 @@ where
             }
             Ok(Event::Apply(object)) => {
                 newest = newest.max(version(&object));
-                match converted(object, convert) {
+                match converted(object) {
                     Converted::Ours(key, value) => Some(Change::Set { key, value, newest }),
                     Converted::NotOurs(key) => Some(Change::Gone { key, newest }),
                     Converted::Malformed => None,
@@ -237,7 +250,7 @@ where
             Err(error) if is_not_found(&error) => return Ended::NotServed,
             Err(error) => {
                 let error = client::describe(&error);
-                tracing::warn!(kind = %K::kind(&()), error, "watch failed, retrying");
+                tracing::warn!(kind, error, "watch failed, retrying");
                 Some(Change::Disconnected(error))
             }
         };
@@ -281,15 +294,13 @@ async fn probed(answers: &impl Fn() -> BoxFuture<'static, bool>) {
     }
 }
 
-fn converted<K: Resource<DynamicType = ()>, T>(object: Guarded<K>, convert: &impl Fn(K) -> Option<T>) -> Converted<T> {
-    let key = ObjectKey::of(&object);
-    match object.0 {
-        Ok(object) => match convert(object) {
-            Some(value) => Converted::Ours(key, value),
-            None => Converted::NotOurs(key),
-        },
+fn converted<T>(raw: Raw, read: &impl Fn(Raw) -> Result<Option<T>, serde_json::Error>, kind: &str) -> Converted<T> {
+    let key = ObjectKey::of(&raw);
+    match read(raw) {
+        Ok(Some(value)) => Converted::Ours(key, value),
+        Ok(None) => Converted::NotOurs(key),
         Err(error) => {
-            tracing::error!(kind = %K::kind(&()), object = %key, %error, "object is malformed and ignored");
+            tracing::error!(kind, object = %key, %error, "object is malformed and ignored");
             Converted::Malformed
         }
     }

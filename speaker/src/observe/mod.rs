@@ -22,13 +22,13 @@ use herald_runtime::{
     readiness::Condition,
     served::{self, Served},
     shutdown::Shutdown,
-    watch::{self as objects, Change, Guarded},
+    watch::{self as objects, Change, Objects},
 };
 use k8s_openapi::api::{
     core::v1::{self as core, ConfigMap, Node, Pod, Secret},
     discovery::v1::EndpointSlice,
 };
-use kube::{Api, Resource, api::ObjectMeta};
+use kube::{Resource, api::ObjectMeta};
 use serde::de::DeserializeOwned;
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::{
@@ -110,7 +110,7 @@ fn secrets(
     tx: &mpsc::Sender<Input>,
     shutdown: &Shutdown,
 ) -> impl FnOnce() + Send + 'static {
-    let api = Api::<Guarded<Secret>>::namespaced(client.clone(), &config.common.namespace());
+    let api = Objects::<Secret>::namespaced(client.clone(), &config.common.namespace());
     let (tx, shutdown) = (tx.downgrade(), shutdown.clone());
     move || {
         if let Some(tx) = tx.upgrade() {
@@ -124,7 +124,7 @@ fn watch_all(client: &Client, config: &SpeakerConfig, tx: &mpsc::Sender<Input>, 
     let namespace = config.common.namespace();
     let class = config.common.lb_class.clone();
     objects::spawn(
-        Api::<Guarded<core::Service>>::all(client.clone()),
+        Objects::<core::Service>::all(client.clone()),
         objects::config(),
         move |object| service_object(&object, class.as_deref()),
         Input::Services,
@@ -132,7 +132,7 @@ fn watch_all(client: &Client, config: &SpeakerConfig, tx: &mpsc::Sender<Input>, 
         shutdown.clone(),
     );
     objects::spawn(
-        Api::<Guarded<EndpointSlice>>::all(client.clone()),
+        Objects::<EndpointSlice>::all(client.clone()),
         objects::config(),
         |object| endpoints::Slice::from_object(&object),
         Input::Slices,
@@ -140,7 +140,7 @@ fn watch_all(client: &Client, config: &SpeakerConfig, tx: &mpsc::Sender<Input>, 
         shutdown.clone(),
     );
     objects::spawn(
-        Api::<Guarded<Node>>::all(client.clone()),
+        Objects::<Node>::all(client.clone()),
         objects::config(),
         |object| Some(node::from_object(&object)),
         Input::Nodes,
@@ -148,7 +148,7 @@ fn watch_all(client: &Client, config: &SpeakerConfig, tx: &mpsc::Sender<Input>, 
         shutdown.clone(),
     );
     objects::spawn(
-        Api::<Guarded<Pod>>::namespaced(client.clone(), &namespace),
+        Objects::<Pod>::namespaced(client.clone(), &namespace),
         objects::config().labels(SPEAKERS),
         |object| pod::speaker_from_object(&object),
         Input::Speakers,
@@ -158,7 +158,7 @@ fn watch_all(client: &Client, config: &SpeakerConfig, tx: &mpsc::Sender<Input>, 
     let custom = Custom { served: Served::start(client.clone(), VERSIONS, shutdown.clone()), client, tx, shutdown };
     let name = |name: &str| objects::config().fields(&format!("metadata.name={name}"));
     objects::spawn(
-        Api::<Guarded<ConfigMap>>::namespaced(client.clone(), &namespace),
+        Objects::<ConfigMap>::namespaced(client.clone(), &namespace),
         name(&config.common.config),
         |object: ConfigMap| Some(Source::from(&object)),
         |change| Input::Settings(Kind::ConfigMap, change),
@@ -166,7 +166,7 @@ fn watch_all(client: &Client, config: &SpeakerConfig, tx: &mpsc::Sender<Input>, 
         shutdown.clone(),
     );
     objects::spawn(
-        Api::<Guarded<ConfigMap>>::namespaced(client.clone(), &namespace),
+        Objects::<ConfigMap>::namespaced(client.clone(), &namespace),
         name(&config.exclude_config),
         |object: ConfigMap| {
             let text = object.data.unwrap_or_default().remove(EXCLUDE_KEY);
@@ -203,7 +203,7 @@ impl Custom<'_> {
     {
         served::spawn(
             self.served.clone(),
-            Api::<Guarded<Unread<K>>>::namespaced(self.client.clone(), namespace),
+            Objects::<Unread<K>>::namespaced(self.client.clone(), namespace),
             objects::config(),
             |object: Unread<K>| Some(Source::from(object)),
             move |change| Input::Settings(kind, change),

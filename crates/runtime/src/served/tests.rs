@@ -39,7 +39,7 @@ fn start(api: &FakeApi) -> (mpsc::Receiver<Change<String>>, herald_testkit::fake
     let served = Served::start(client.clone(), &[VERSION], shutdown.clone());
     let (tx, rx) = mpsc::channel(16);
     let name = |thing: Thing| thing.metadata.name;
-    let api = Api::<Guarded<Thing>>::namespaced(client, "ns");
+    let api = Objects::<Thing>::namespaced(client, "ns");
     let _task = spawn(served.clone(), api, objects::config(), name, |change| change, tx, shutdown);
     (rx, wire, served)
 }

@@ -1,9 +1,9 @@
 use super::*;
-use futures::stream;
+use futures::{Stream, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
 
-fn object(name: &str, version: u64) -> Guarded<ConfigMap> {
+fn object(name: &str, version: u64) -> Raw {
     serde_json::from_value(json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": { "namespace": "ns", "name": name, "resourceVersion": version.to_string() },
@@ -12,13 +12,13 @@ fn object(name: &str, version: u64) -> Guarded<ConfigMap> {
     .unwrap()
 }
 
-fn malformed(name: &str) -> Guarded<ConfigMap> {
-    let guarded: Guarded<ConfigMap> = serde_json::from_value(json!({
+fn malformed(name: &str) -> Raw {
+    let raw: Raw = serde_json::from_value(json!({
         "metadata": { "namespace": "ns", "name": name, "resourceVersion": "5" }, "data": "no map",
     }))
     .unwrap();
-    assert!(guarded.0.is_err(), "the test object must be malformed");
-    guarded
+    assert!(raw.clone().read::<ConfigMap>().is_err(), "the test object must be malformed");
+    raw
 }
 
 fn key(name: &str) -> ObjectKey {
@@ -26,13 +26,23 @@ fn key(name: &str) -> ObjectKey {
 }
 
 /// What the value of an object's data is; objects called `other` are not ours.
-fn convert(object: ConfigMap) -> Option<String> {
-    (object.metadata.name.as_deref() != Some("other")).then(|| object.data.unwrap_or_default()["value"].clone())
+fn read(raw: Raw) -> Result<Option<String>, serde_json::Error> {
+    let object: ConfigMap = raw.read()?;
+    let ours = object.metadata.name.as_deref() != Some("other");
+    Ok(ours.then(|| object.data.unwrap_or_default()["value"].clone()))
 }
 
-async fn changes(events: Vec<watcher::Result<Event<Guarded<ConfigMap>>>>) -> Vec<Change<String>> {
+fn source(events: impl Stream<Item = watcher::Result<Event<Raw>>> + Send + 'static, answers: bool) -> Source {
+    Source {
+        events: events.boxed(),
+        answers: Box::new(move || Box::pin(async move { answers })),
+        kind: "ConfigMap".into(),
+    }
+}
+
+async fn changes(events: Vec<watcher::Result<Event<Raw>>>) -> Vec<Change<String>> {
     let (tx, mut rx) = mpsc::channel(100);
-    follow(stream::iter(events), || Box::pin(async { false }), &convert, &|change| change, &tx, &mut 0).await;
+    follow(source(stream::iter(events), false), &read, &|change| change, &tx, &mut 0).await;
     drop(tx);
     let mut out = Vec::new();
     while let Some(change) = rx.recv().await {
@@ -113,9 +123,7 @@ async fn a_silent_watch_after_a_failure_is_found_connected() {
     let events = vec![Ok(Event::Init), Ok(Event::InitDone), Err(watcher::Error::NoResourceVersion)];
     let stream = stream::iter(events).chain(stream::pending());
     let (tx, mut rx) = mpsc::channel(100);
-    let task = tokio::spawn(async move {
-        follow(stream, || Box::pin(async { true }), &convert, &|change| change, &tx, &mut 0).await
-    });
+    let task = tokio::spawn(async move { follow(source(stream, true), &read, &|change| change, &tx, &mut 0).await });
     assert_eq!(rx.recv().await, Some(reset([], 0)));
     assert!(matches!(rx.recv().await, Some(Change::Disconnected(_))));
     assert_eq!(rx.recv().await, Some(Change::Connected));
@@ -129,6 +137,6 @@ async fn a_kind_that_is_not_served_ends_the_watch() {
     let (tx, _rx) = mpsc::channel(100);
     let events = stream::iter(vec![Err(error)]).chain(stream::pending());
     let mut newest = 7;
-    let ended = follow(events, || Box::pin(async { true }), &convert, &|change| change, &tx, &mut newest).await;
+    let ended = follow(source(events, true), &read, &|change| change, &tx, &mut newest).await;
     assert_eq!((ended, newest), (Ended::NotServed, 7));
 }
