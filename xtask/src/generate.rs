@@ -91,9 +91,12 @@ impl GenerateArgs {
     pub fn run(self) -> Result<String, GenerateError> {
         let chart = self.root.join("charts/herald");
         let helm = find_helm(&self.root)?;
-        let every_branch = chart.join("ci/all-values.yaml");
         output(Command::new(&helm).args(["lint", "--strict", "--quiet"]).arg(&chart))?;
-        output(Command::new(&helm).args(["lint", "--strict", "--quiet", "--values"]).arg(&every_branch).arg(&chart))?;
+        // Every branch of the templates, and a values file of MetalLB's.
+        for values in ["ci/all-values.yaml", "ci/metallb-values.yaml"] {
+            let values = chart.join(values);
+            output(Command::new(&helm).args(["lint", "--strict", "--quiet", "--values"]).arg(&values).arg(&chart))?;
+        }
         let mut template = Command::new(&helm);
         template.args(["template", "herald", "--namespace", NAMESPACE, "--kube-version", KUBE_VERSION]).arg(&chart);
         let mut files = definitions(&self.root)?;

@@ -1,10 +1,13 @@
 {{- define "herald.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
-{{- else if contains "herald" .Release.Name -}}
+{{- else -}}
+{{- $name := .Values.nameOverride | default "herald" -}}
+{{- if contains $name .Release.Name -}}
 {{- .Release.Name | trunc 50 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-herald" .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -49,11 +52,20 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: speaker
 {{- end -}}
 
+{{- /* Labels of the user (labels: as in MetalLB's chart, also on the Deployment or DaemonSet). */ -}}
+{{- define "herald.podLabels" -}}
+{{- include "herald.checkPodLabels" (dict "labels" .labels "of" .component "key" "labels") -}}
+{{- include "herald.checkPodLabels" (dict "labels" .podLabels "of" .component "key" "podLabels") -}}
+{{- with merge (deepCopy .podLabels) .labels -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* Pod labels of the user may not take Herald's own, nor make its pods look like MetalLB's. */ -}}
 {{- define "herald.checkPodLabels" -}}
 {{- range $key := list "app" "component" "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" -}}
 {{- if hasKey $.labels $key -}}
-{{- fail (printf "%s.podLabels may not set %q: Herald and the tools around it find its pods by that label" $.of $key) -}}
+{{- fail (printf "%s.%s may not set %q: Herald and the tools around it find its pods by that label" $.of $.key $key) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -91,23 +103,58 @@ several MiB of resident memory on every node with a thousand Services; nothing h
 - --debug-port={{ .of.debugPort }}
 {{- end -}}
 
-{{- /* Name of a Secret of type kubernetes.io/tls, or nothing. */ -}}
-{{- define "herald.metricsMount" -}}
-{{- with . -}}
+{{- define "herald.tlsArgs" -}}
+{{- with .Values.tls.minVersion }}
+- --tls-min-version={{ . }}
+{{- end }}
+{{- with .Values.tls.cipherSuites }}
+- --tls-cipher-suites={{ . }}
+{{- end }}
+{{- with .Values.tls.curvePreferences }}
+- --tls-curve-preferences={{ . }}
+{{- end }}
+{{- end -}}
+
+{{- /* Secrets of type kubernetes.io/tls by the folder below /etc/herald that they are mounted at; those without a name are not there. */ -}}
+{{- define "herald.certificateMounts" -}}
+{{- $mounts := list -}}
+{{- range $folder, $secret := . -}}
+{{- if $secret -}}
+{{- $path := printf "/etc/herald/%s" $folder -}}
+{{- $mounts = append $mounts (dict "name" (printf "%s-certificate" $folder) "mountPath" $path "readOnly" true) -}}
+{{- end -}}
+{{- end -}}
+{{- with $mounts -}}
 volumeMounts:
-- name: metrics-certificate
-  mountPath: /etc/herald/metrics
-  readOnly: true
+{{ toYaml . }}
 {{- end -}}
 {{- end -}}
 
-{{- define "herald.metricsVolume" -}}
-{{- with . -}}
-volumes:
-- name: metrics-certificate
-  secret:
-    secretName: {{ . }}
+{{- define "herald.certificateVolumes" -}}
+{{- $volumes := list -}}
+{{- range $folder, $secret := . -}}
+{{- if $secret -}}
+{{- $volumes = append $volumes (dict "name" (printf "%s-certificate" $folder) "secret" (dict "secretName" $secret)) -}}
 {{- end -}}
+{{- end -}}
+{{- with $volumes -}}
+volumes:
+{{ toYaml . }}
+{{- end -}}
+{{- end -}}
+
+{{- /* The settings of a probe that the user may change, or nothing when it is off. */ -}}
+{{- define "herald.probe" -}}
+{{- toYaml (omit . "enabled") -}}
+{{- end -}}
+
+{{- /* Whether the controller answers the webhook: yes or nothing. */ -}}
+{{- define "herald.webhook" -}}
+{{- if and .Values.controller.enabled (ne .Values.controller.webhookMode "disabled") -}}yes{{- end -}}
+{{- end -}}
+
+{{- define "herald.webhookSecret" -}}
+{{- printf "%s-webhook-cert" (include "herald.fullname" .) -}}
 {{- end -}}
 
 {{- define "herald.podAnnotations" -}}
