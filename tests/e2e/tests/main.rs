@@ -13,6 +13,7 @@ mod migration;
 mod pools;
 mod restarts;
 mod services;
+mod webhook;
 
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +27,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// A test: gets a cluster where everything is on, Herald runs as [`Cluster::install`] installs it, and no Service exists.
 type Journey = fn(&Cluster) -> Result<()>;
 
-const MODULES: [&[(&str, Journey)]; 10] = [
+const MODULES: [&[(&str, Journey)]; 11] = [
     basics::JOURNEYS,
     crds::JOURNEYS,
     services::JOURNEYS,
@@ -35,6 +36,7 @@ const MODULES: [&[(&str, Journey)]; 10] = [
     metrics::JOURNEYS,
     pools::JOURNEYS,
     restarts::JOURNEYS,
+    webhook::JOURNEYS,
     migration::JOURNEYS,
     faults::JOURNEYS,
 ];

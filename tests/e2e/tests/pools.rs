@@ -288,6 +288,8 @@ fn pool_changes(cluster: &Cluster) -> Result<()> {
 
 /// A pool that overlaps with another one is told about and left out; everything else goes on; it recovers.
 fn broken_pool(cluster: &Cluster) -> Result<()> {
+    // It would not let the pool in.
+    cluster.install(&["controller.webhookMode=disabled"])?;
     with_pools(cluster, || {
         cluster.apply(&[pool("good", &["192.168.56.30-192.168.56.31"])])?;
         cluster.serve(&Service::new("one", "none"))?;
