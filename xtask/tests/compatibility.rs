@@ -144,3 +144,33 @@ fn every_event_is_listed() {
         assert!(text.contains(&format!("`{reason}`")), "event {reason} is not in docs/compatibility.md");
     }
 }
+
+/// A name of a test in docs/traps.md is a name of a test.
+#[test]
+fn the_tests_that_cover_traps_exist() {
+    fn walk(path: &Path, text: &mut String) {
+        for entry in fs::read_dir(path).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, text);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                text.push_str(&fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let mut code = String::new();
+    ["crates", "controller", "speaker", "cli", "tests"].iter().for_each(|folder| walk(&root().join(folder), &mut code));
+    let text = read("docs/traps.md");
+    let table = text.split_once("\n|").unwrap().1;
+    let names: Vec<&str> = table.split('`').skip(1).step_by(2).collect();
+    let tests: Vec<&str> =
+        names.into_iter().filter(|name| name.contains('_') && !name.starts_with("herald_")).collect();
+    assert!(tests.len() > 80);
+    for name in tests {
+        let function = code.contains(&format!("fn {name}("));
+        assert!(function || code.contains(&format!("(\"{name}\", ")), "{name} is no test");
+    }
+    let rows: Vec<&str> =
+        text.lines().filter_map(|line| cells(line).first()?.parse::<u32>().ok().map(|_| line)).collect();
+    assert_eq!(rows.len(), 60, "every line of MetalLB's history");
+}
