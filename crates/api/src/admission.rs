@@ -211,6 +211,10 @@ fn judge(id: &ObjectId, source: Source, sources: Option<Sources>, namespace: &st
             (true, _) if own => answer.warn(&format!("as before: {text}")),
             (true, _) => {}
             (false, true) => answer.warn(&text),
+            // Who moves from the ConfigMap to objects creates these first: they wait until it is deleted.
+            (false, false) if own && conflicts_with_config_map(&problem.fault.reason) => {
+                answer.warn(&format!("it waits until the ConfigMap gives way: {text}"));
+            }
             (false, false) if own || !was_wrong.contains(&problem.object) => refusals.push(text),
             // Wrong before, and now in other words.
             (false, false) => {}
@@ -219,6 +223,16 @@ fn judge(id: &ObjectId, source: Source, sources: Option<Sources>, namespace: &st
     if !refusals.is_empty() {
         answer.refusal = Some(refusals.join("\n"));
     }
+}
+
+fn conflicts_with_config_map(reason: &Reason) -> bool {
+    let other = match reason {
+        Reason::NameTaken { other, .. } => Some(other),
+        Reason::DuplicateCommunity { other, .. } => other.as_ref(),
+        Reason::Overlap(overlap) => Some(&overlap.owner.object),
+        _ => None,
+    };
+    other.is_some_and(|other| other.kind == Kind::ConfigMap)
 }
 
 fn is_known(before: &[Problem], problem: &Problem) -> bool {

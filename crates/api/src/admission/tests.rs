@@ -136,6 +136,23 @@ fn what_may_come_later_is_a_warning() {
     assert_eq!(allowed(&[], "CREATE", &newer), ["Herald does not know the field spec.colour"]);
 }
 
+/// The way from the ConfigMap to custom resources: these first.
+#[test]
+fn what_is_still_in_the_config_map_waits_with_a_warning() {
+    let text = "address-pools: [{name: a, protocol: layer2, addresses: [1.1.1.0/28]}]\nbgp-communities: {c: '1:1'}";
+    let config_map: k8s_openapi::api::core::v1::ConfigMap =
+        serde_json::from_value(json!({ "metadata": { "name": "config" }, "data": { "config": text } })).unwrap();
+    let mut sources = Sources::default();
+    sources.set(ObjectId::new(Kind::ConfigMap, "config"), Some(Source::from(&config_map)));
+    sources.merge();
+    let community = object("Community", "c", json!({ "communities": [{ "name": "c", "value": "1:1" }] }));
+    for object in [pool("a", &["1.1.1.0/28"]), pool("b", &["1.1.1.8/32"]), community] {
+        let Answer { refusal, warnings } = review(&ask("CREATE", &object), Some(sources.clone()), NAMESPACE);
+        assert_eq!(refusal, None);
+        assert!(warnings.iter().any(|warning| warning.starts_with("it waits until the ConfigMap")), "{warnings:?}");
+    }
+}
+
 #[test]
 fn an_old_mistake_blocks_nothing() {
     let mistakes = [pool("a", &["1.1.1.0/28"]), pool("clash", &["1.1.1.0/30"])];
