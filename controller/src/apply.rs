@@ -19,7 +19,7 @@ use herald_runtime::{
 use k8s_openapi::api::core::v1::Service;
 use kube::{
     Api, Client, ResourceExt,
-    api::{Patch, PatchParams},
+    api::{PartialObjectMeta, Patch, PatchParams},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Carries out a write.
 pub(crate) async fn write(client: Client, write: Write) -> (Write, Outcome) {
-    let api: Api<Service> = Api::namespaced(client, &write.key.namespace);
+    // Of the answer only the resourceVersion is of interest.
+    let api: Api<PartialObjectMeta<Service>> = Api::namespaced(client, &write.key.namespace);
     let patch = Patch::Merge(service::status_patch(write.assignment.as_ref(), &write.version));
     let result = within(WRITE_TIMEOUT, api.patch_status(&write.key.name, &PatchParams::default(), &patch)).await;
     let outcome = match result {

@@ -1,31 +1,51 @@
 //! Nodes.
 
+use crate::pod::Condition;
 use herald_core::{NodeName, node::Node};
-use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::Resource;
+use serde::Deserialize;
 
 /// Label that keeps a node out of load balancing, whatever its value (a Kubernetes well-known label).
 pub const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
+/// What is read of a Node: a list of a hundred with all their images would be megabytes.
+#[derive(Debug, Clone, Deserialize, Resource)]
+#[resource(inherit = "core::Node")]
+pub struct Object {
+    /// Metadata.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct Status {
+    #[serde(default)]
+    conditions: Vec<Condition>,
+    #[serde(default)]
+    addresses: Vec<Address>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Address {
+    #[serde(rename = "type")]
+    type_: String,
+    address: String,
+}
+
 /// What the rules need of a Node. Ready, cordon and taints are not looked at: MetalLB tried cordon and took it back (its 0.15.0).
 #[must_use]
-pub fn from_object(object: &core::Node) -> Node {
-    let status = object.status.as_ref();
+pub fn from_object(object: &Object) -> Node {
+    let Object { metadata, status } = object;
+    let internal = status.addresses.iter().filter(|address| address.type_ == "InternalIP");
     Node {
-        name: NodeName::new(object.metadata.name.clone().unwrap_or_default()),
-        labels: object.metadata.labels.iter().flatten().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
-        excluded: object.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(EXCLUDE_LABEL)),
-        network_unavailable: status
-            .and_then(|status| status.conditions.as_ref())
-            .is_some_and(|all| all.iter().any(|c| c.type_ == "NetworkUnavailable" && c.status == "True")),
-        internal_ips: status
-            .and_then(|status| status.addresses.as_ref())
-            .map(|all| {
-                all.iter()
-                    .filter(|address| address.type_ == "InternalIP")
-                    .filter_map(|address| address.address.parse().ok())
-                    .collect()
-            })
-            .unwrap_or_default(),
+        name: NodeName::new(metadata.name.clone().unwrap_or_default()),
+        labels: metadata.labels.iter().flatten().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
+        excluded: metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(EXCLUDE_LABEL)),
+        network_unavailable: status.conditions.iter().any(|it| it.holds("NetworkUnavailable")),
+        internal_ips: internal.filter_map(|address| address.address.parse().ok()).collect(),
     }
 }
 

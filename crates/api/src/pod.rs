@@ -1,35 +1,72 @@
 //! Pods: Herald's speakers, and MetalLB's.
 
 use herald_core::{NodeName, node::SpeakerPod};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::Resource;
+use serde::Deserialize;
 
 /// Label selectors by which MetalLB's own pods are found, wherever they run; Herald's pods never carry these labels.
 /// The first is that of MetalLB's manifests, the second that of its Helm chart.
 pub const METALLB_SELECTORS: [&str; 2] = ["app=metallb", "app.kubernetes.io/name=metallb"];
 
+/// What is read of a Pod. The whole type is a tenth of the program, volumes first of all.
+#[derive(Debug, Clone, Deserialize, Resource)]
+#[resource(inherit = "core::Pod")]
+pub struct Pod {
+    /// Metadata.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    node_name: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct Status {
+    phase: Option<String>,
+    #[serde(default)]
+    conditions: Vec<Condition>,
+}
+
+/// A condition of a Pod or a Node.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Condition {
+    #[serde(rename = "type")]
+    type_: String,
+    status: String,
+}
+
+impl Condition {
+    /// Whether it is this one and true.
+    pub(crate) fn holds(&self, type_: &str) -> bool {
+        self.type_ == type_ && self.status == "True"
+    }
+}
+
 /// A speaker's pod as the rules see it; `None` while it has no node. The caller selects speakers by label.
 #[must_use]
 pub fn speaker_from_object(object: &Pod) -> Option<SpeakerPod> {
-    let node = object.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())?;
+    let node = object.spec.node_name.as_deref().filter(|name| !name.is_empty())?;
     Some(SpeakerPod { node: NodeName::new(node), ready: is_ready(object) })
 }
 
 /// Condition Ready is True and the pod is not being deleted.
 fn is_ready(object: &Pod) -> bool {
-    object.metadata.deletion_timestamp.is_none()
-        && object
-            .status
-            .as_ref()
-            .and_then(|status| status.conditions.as_ref())
-            .is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+    object.metadata.deletion_timestamp.is_none() && object.status.conditions.iter().any(|it| it.holds("Ready"))
 }
 
 /// Whether the pod runs or is about to: anything but a finished one. A terminating pod runs until it is gone, a pending one of
 /// MetalLB's would start to write and answer at any moment.
 #[must_use]
 pub fn is_running(object: &Pod) -> bool {
-    let phase = object.status.as_ref().and_then(|status| status.phase.as_deref());
-    !matches!(phase, Some("Succeeded" | "Failed"))
+    !matches!(object.status.phase.as_deref(), Some("Succeeded" | "Failed"))
 }
 
 #[cfg(test)]

@@ -4,8 +4,7 @@ use crate::{
     shutdown::Shutdown,
     watch::{self, Change, ObjectKey, Objects},
 };
-use herald_api::pod;
-use k8s_openapi::api::core::v1::Pod;
+use herald_api::pod::{self, Pod};
 use kube::Client;
 use serde::Serialize;
 use std::collections::BTreeSet;

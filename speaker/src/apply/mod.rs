@@ -8,13 +8,14 @@ mod services;
 mod state;
 
 use crate::{metrics::Scrape, observe::Client};
+use herald_api::pod::Pod;
 use herald_core::{NodeName, ownership::Snapshot};
 use herald_runtime::{
     client::{CallError, bounded},
     served::Served,
     shutdown::Shutdown,
 };
-use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Api,
     api::{DeleteParams, ListParams, ObjectMeta, Preconditions},

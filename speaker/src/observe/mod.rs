@@ -25,7 +25,7 @@ use herald_runtime::{
     watch::{self as objects, Change, Objects},
 };
 use k8s_openapi::api::{
-    core::v1::{self as core, ConfigMap, Node, Pod, Secret},
+    core::v1::{self as core, ConfigMap, Secret},
     discovery::v1::EndpointSlice,
 };
 use kube::{Resource, api::ObjectMeta};
@@ -140,7 +140,7 @@ fn watch_all(client: &Client, config: &SpeakerConfig, tx: &mpsc::Sender<Input>, 
         shutdown.clone(),
     );
     objects::spawn(
-        Objects::<Node>::all(client.clone()),
+        Objects::<node::Object>::all(client.clone()),
         objects::config(),
         |object| Some(node::from_object(&object)),
         Input::Nodes,
@@ -148,7 +148,7 @@ fn watch_all(client: &Client, config: &SpeakerConfig, tx: &mpsc::Sender<Input>, 
         shutdown.clone(),
     );
     objects::spawn(
-        Objects::<Pod>::namespaced(client.clone(), &namespace),
+        Objects::<pod::Pod>::namespaced(client.clone(), &namespace),
         objects::config().labels(SPEAKERS),
         |object| pod::speaker_from_object(&object),
         Input::Speakers,
