@@ -19,6 +19,7 @@ pub(crate) const JOURNEYS: &[(&str, Journey)] = &[
     ("migration_when_the_definitions_go_with_metallb", definitions_go),
     ("migration_of_a_config_map_by_import", imported),
     ("upgrade_of_herald_over_running_services", upgrade),
+    ("restart_of_everything_while_the_configuration_is_wrong", restart_while_wrong),
 ];
 
 const DEFINITIONS: &str = include_str!("../fixtures/metallb-definitions.yaml");
@@ -325,4 +326,26 @@ fn upgrade(cluster: &Cluster) -> Result<()> {
     cluster.answering_pods(lan(49), 3)?;
     ensure!(services(cluster)? == before, "no service was written");
     Ok(())
+}
+
+/// Nobody who starts now has ever seen the configuration in order: what Services hold they keep, and it is announced.
+fn restart_while_wrong(cluster: &Cluster) -> Result<()> {
+    cluster.expose("web", 2)?;
+    let owner = cluster.announcer(lan(11))?;
+    let before = services(cluster)?;
+    cluster.configure_text("address-pools: 17\n")?;
+    cluster.await_event_in(HERALD_NAMESPACE, "ConfigMap", "config", "InvalidConfiguration")?;
+    let lab = cluster.lab();
+    let both = ["deployment/herald-controller", "daemonset/herald-speaker"];
+    let restarted = both.iter().try_for_each(|what| {
+        lab.kubectl(&["-n", HERALD_NAMESPACE, "rollout", "restart", what])?;
+        lab.kubectl(&["-n", HERALD_NAMESPACE, "rollout", "status", what, "--timeout=120s"]).map(drop)
+    });
+    let announced = cluster.await_announcer(lan(11), owner).and_then(|()| cluster.answering_pods(lan(11), 2));
+    let now = services(cluster);
+    cluster.configure(herald_e2e::CLASSIC_CONFIG)?;
+    restarted?;
+    announced?;
+    ensure!(now? == before, "no service was written");
+    cluster.await_announcer(lan(11), owner)
 }
