@@ -36,6 +36,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 const DOUBTS: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600)];
 
+/// Changes that wait while a loss is looked into.
+const WAITING: usize = 256;
+
 /// API version and plural of a kind, for example `metallb.io/v1beta1` and `ipaddresspools`.
 type Kind = (String, String);
 
@@ -212,7 +215,7 @@ where
                     return;
                 }
             }
-            let (inner, mut changes) = mpsc::channel(1);
+            let (inner, mut changes) = mpsc::channel(WAITING);
             let watching = async {
                 let inner = inner;
                 objects::run(&of, config.clone(), &convert, &|change| change, &inner, &mut newest).await
@@ -246,19 +249,27 @@ async fn pass<T, M>(
     wrap: &impl Fn(Change<T>) -> M,
     tx: &mpsc::Sender<M>,
 ) {
+    // Changes that came before the last look ended: it speaks for them, too, so that deleting many objects costs no look each.
+    let mut looked_at: usize = 0;
     while let Some(mut change) = changes.recv().await {
         let before = known.get_or_insert_default();
+        let unclear = looked_at == 0;
+        looked_at = looked_at.saturating_sub(1);
         let lost = match &change {
             Change::Reset { objects, .. } => before.iter().any(|key| !objects.contains_key(key)),
             Change::Gone { key, .. } => before.contains(key),
             _ => false,
         };
-        if lost && served.is_going(kind).await {
-            tracing::error!(
-                kind = kind.1,
-                "the definition of these custom resources is being deleted, and all of them with it: what they say stays in force; put both back"
-            );
-            change = Change::Vanished;
+        if lost && unclear {
+            if served.is_going(kind).await {
+                tracing::error!(
+                    kind = kind.1,
+                    "the definition of these custom resources is being deleted, and all of them with it: what they say stays in force; put both back"
+                );
+                change = Change::Vanished;
+            } else {
+                looked_at = changes.len();
+            }
         }
         match &change {
             Change::Reset { objects, .. } => *before = objects.keys().cloned().collect(),
