@@ -5,7 +5,7 @@ use herald_api::sources::{
     texts::{self, Component},
 };
 use herald_core::{allocate::Broken, config::Config};
-use herald_runtime::watch::{Change, ObjectKey};
+use herald_runtime::{configuration, watch::Change};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,18 +44,10 @@ impl Default for Configuration {
 impl Configuration {
     /// Takes in a change of the objects of a kind.
     pub(crate) fn observe(&mut self, kind: Kind, change: Change<Source>) {
-        let id = |key: ObjectKey| ObjectId::new(kind, key.name);
-        match change {
-            Change::Reset { objects, .. } => {
-                self.sources.reset(kind, objects.into_iter().map(|(key, source)| (key.name, source)));
-                self.awaited.remove(&kind);
-            }
-            Change::Set { key, value, .. } => self.sources.set(id(key), Some(value)),
-            Change::Gone { key, .. } => self.sources.set(id(key), None),
-            Change::Vanished => self.sources.vanish(kind),
-            Change::Disconnected(_) | Change::Connected => return,
+        if matches!(change, Change::Reset { .. }) {
+            self.awaited.remove(&kind);
         }
-        self.dirty = true;
+        self.dirty |= configuration::follow(&mut self.sources, kind, change);
     }
 
     /// Decides anew what is in force, if anything changed; whether that is something else now.
@@ -190,6 +182,7 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use herald_runtime::watch::ObjectKey;
     use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
     fn config_map(text: &str) -> Source {

@@ -4,14 +4,16 @@
 //! purpose: it never stands in their way, and a burst of them costs a pool a few patches.
 
 use crate::observe::{Client, Reported, STATE_NAME};
-use herald_api::crd::{
-    COMPONENT_TYPE_LABEL, ConfigurationResult, ConfigurationState, ConfigurationStateStatus, IPAddressPool,
-    IPAddressPoolStatus, Unread,
+use herald_api::{
+    configuration_state::CONTROLLER,
+    crd::{
+        COMPONENT_TYPE_LABEL, ConfigurationState, ConfigurationStateStatus, IPAddressPool, IPAddressPoolStatus, Unread,
+    },
 };
 use herald_core::allocate::Usage;
 use herald_runtime::client::{CallError, within};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
@@ -30,10 +32,6 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const PACE: Duration = Duration::from_secs(1);
 /// Pause after a failed one.
 const RETRY: Duration = Duration::from_secs(5);
-/// Who applies the state: MetalLB's name, which tools look for.
-const MANAGER: &str = "poolReconciler";
-/// Type of the one condition.
-const CONDITION: &str = "poolReconcilerValid";
 
 /// What should be said, and what was seen.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -110,7 +108,8 @@ impl Written {
         }
         if let Some((summary, seen)) = &report.state {
             let on = (summary.clone(), seen.as_ref().map(|seen| seen.version.clone()));
-            let right = seen.as_ref().and_then(|seen| seen.status.as_ref()).is_some_and(|seen| says(seen, summary));
+            let right =
+                seen.as_ref().and_then(|seen| seen.status.as_ref()).is_some_and(|seen| CONTROLLER.says(seen, summary));
             if right {
                 // The echo has come: should the object go, that is news.
                 self.state = None;
@@ -133,24 +132,6 @@ fn pool_status(usage: &Usage) -> IPAddressPoolStatus {
     }
 }
 
-/// The result, condition status and condition reason that go with a summary.
-fn verdict(summary: &str) -> (ConfigurationResult, &'static str, &'static str) {
-    if summary.is_empty() {
-        (ConfigurationResult::Valid, "True", "Reconciled")
-    } else {
-        (ConfigurationResult::Invalid, "False", "ConfigurationError")
-    }
-}
-
-/// Whether the status says this, whenever it was said.
-fn says(status: &ConfigurationStateStatus, summary: &str) -> bool {
-    let (result, is, reason) = verdict(summary);
-    status.result == Some(result)
-        && status.error_summary == summary
-        && matches!(&*status.conditions, [one] if one.type_ == CONDITION && one.status == is && one.reason == reason
-            && one.message == summary)
-}
-
 async fn apply_state(
     api: &Api<ConfigurationState>,
     summary: &str,
@@ -170,26 +151,9 @@ async fn apply_state(
             _ => {}
         }
     }
-    let (result, is, reason) = verdict(summary);
-    let before = seen.and_then(|seen| seen.status.as_ref()).into_iter().flat_map(|status| &status.conditions);
-    let since =
-        before.filter(|one| one.type_ == CONDITION && one.status == is).map(|one| one.last_transition_time.clone());
-    let condition = Condition {
-        type_: CONDITION.to_owned(),
-        status: is.to_owned(),
-        reason: reason.to_owned(),
-        message: summary.to_owned(),
-        last_transition_time: since.into_iter().next().unwrap_or_else(|| Time(Timestamp::now())),
-        observed_generation: None,
-    };
-    // The summary also when it is empty: another manager's would stay otherwise.
-    let patch = Patch::Apply(json!({
-        "apiVersion": "metallb.io/v1beta1",
-        "kind": "ConfigurationState",
-        "metadata": { "name": STATE_NAME },
-        "status": { "result": result, "errorSummary": summary, "conditions": [condition] },
-    }));
-    within(TIMEOUT, api.patch_status(STATE_NAME, &PatchParams::apply(MANAGER).force(), &patch)).await?;
-    tracing::info!(?result, errors = summary, "configuration state reported");
+    let before = seen.and_then(|seen| seen.status.as_ref());
+    let patch = Patch::Apply(CONTROLLER.apply(STATE_NAME, summary, before, Timestamp::now()));
+    within(TIMEOUT, api.patch_status(STATE_NAME, &PatchParams::apply(CONTROLLER.manager).force(), &patch)).await?;
+    tracing::info!(errors = summary, "configuration state reported");
     Ok(())
 }

@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod annotations;
 pub mod config_map;
+pub mod configuration_state;
 pub mod crd;
 pub mod endpoints;
 pub mod event;

@@ -12,6 +12,7 @@
 //! | [`client`] | connections to the API server on which nothing hangs |
 //! | [`watch`] | objects -> typed changes, complete before anything is decided |
 //! | [`events`] | core/v1 Events, de-duplicated |
+//! | [`configuration`] | configuration objects, followed |
 //! | [`served`] | watches of custom resources that the cluster may serve only later |
 //! | [`lease`] | leader election |
 //! | [`standby`] | whether MetalLB runs in the cluster |
@@ -20,6 +21,7 @@ pub mod admin;
 pub mod certificate;
 pub mod client;
 pub mod config;
+pub mod configuration;
 pub mod events;
 pub mod lease;
 pub mod log;

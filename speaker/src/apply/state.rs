@@ -2,23 +2,19 @@
 
 use super::{RETRY, Says};
 use crate::observe::Client;
-use herald_api::crd::{
-    COMPONENT_TYPE_LABEL, ConfigurationResult, ConfigurationState, ConfigurationStateStatus, NODE_NAME_LABEL,
+use herald_api::{
+    configuration_state::SPEAKER,
+    crd::{COMPONENT_TYPE_LABEL, ConfigurationState, ConfigurationStateStatus, NODE_NAME_LABEL},
 };
 use herald_runtime::client::{CallError, bounded};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Api,
     api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
-use serde_json::json;
 use tokio::time::sleep;
 
-/// Field manager of the status: MetalLB's, as tools look for it.
-const MANAGER: &str = "configReconciler";
-/// Type of the condition, MetalLB's.
-const CONDITION: &str = "configReconcilerValid";
 /// What names of speakers' objects begin with.
 pub(super) const PREFIX: &str = "speaker-";
 
@@ -73,41 +69,9 @@ async fn ensure(
             ConfigurationStateStatus::default()
         }
     };
-    let wanted = status(summary, &before);
-    if wanted == before {
+    if SPEAKER.says(&before, summary) {
         return Ok(());
     }
-    let patch = Patch::Apply(json!({
-        "apiVersion": "metallb.io/v1beta1",
-        "kind": "ConfigurationState",
-        "metadata": { "name": name },
-        // The summary also when it is empty: another manager's would stay otherwise.
-        "status": { "result": wanted.result, "errorSummary": wanted.error_summary, "conditions": wanted.conditions },
-    }));
-    bounded(api.patch_status(name, &PatchParams::apply(MANAGER).force(), &patch)).await.map(drop)
-}
-
-/// The status; the time of the last transition stays while the result does.
-fn status(summary: &str, before: &ConfigurationStateStatus) -> ConfigurationStateStatus {
-    let (result, holds, reason) = if summary.is_empty() {
-        (ConfigurationResult::Valid, "True", "Reconciled")
-    } else {
-        (ConfigurationResult::Invalid, "False", "ConfigurationError")
-    };
-    let same = before.conditions.iter().find(|condition| condition.type_ == CONDITION && condition.status == holds);
-    let since = same.map(|condition| condition.last_transition_time.clone());
-    let condition = Condition {
-        type_: CONDITION.to_owned(),
-        status: holds.to_owned(),
-        reason: reason.to_owned(),
-        message: summary.to_owned(),
-        last_transition_time: since.unwrap_or_else(|| Time(whole_seconds())),
-        observed_generation: None,
-    };
-    ConfigurationStateStatus { result: Some(result), error_summary: summary.to_owned(), conditions: vec![condition] }
-}
-
-/// The API keeps whole seconds; what is read back compares equal.
-fn whole_seconds() -> Timestamp {
-    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
+    let patch = Patch::Apply(SPEAKER.apply(name, summary, Some(&before), Timestamp::now()));
+    bounded(api.patch_status(name, &PatchParams::apply(SPEAKER.manager).force(), &patch)).await.map(drop)
 }

@@ -1,8 +1,8 @@
 //! The configuration objects: what is in force, and what is wrong for this node.
 
-use herald_api::sources::{Kind, ObjectId, Outcome, PasswordSource, Source, Sources, texts};
+use herald_api::sources::{Kind, Outcome, PasswordSource, Source, Sources, texts};
 use herald_core::{PoolName, config::Config, labels::Labels};
-use herald_runtime::watch::Change;
+use herald_runtime::{configuration, watch::Change};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// How a watch stands.
@@ -63,16 +63,7 @@ impl Settings {
                 Change::Reset { objects, .. } => !objects.is_empty(),
                 change => matches!(change, Change::Set { .. }),
             };
-        match change {
-            Change::Reset { objects, .. } => {
-                self.sources.reset(kind, objects.into_iter().map(|(key, source)| (key.name, source)));
-            }
-            Change::Set { key, value, .. } => self.sources.set(ObjectId::new(kind, key.name), Some(value)),
-            Change::Gone { key, .. } => self.sources.set(ObjectId::new(kind, key.name), None),
-            Change::Vanished => self.sources.vanish(kind),
-            Change::Disconnected(_) | Change::Connected => return false,
-        }
-        self.merge()
+        configuration::follow(&mut self.sources, kind, change) && self.merge()
     }
 
     /// Takes a change of the Secrets.
