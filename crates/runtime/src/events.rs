@@ -3,7 +3,7 @@
 //! kube's Recorder writes events.k8s.io/v1, which leaves `lastTimestamp` empty, so that `kubectl get events --sort-by=lastTimestamp` (and
 //! most dashboards) puts them nowhere; hence this writer.
 
-use crate::{client, shutdown::Shutdown};
+use crate::{client, pace::Pace, shutdown::Shutdown};
 use herald_api::event::Notice;
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -21,7 +21,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 use tokio::{
     sync::mpsc,
@@ -35,11 +34,6 @@ const QUEUE: usize = 4096;
 const REMEMBERED: usize = 256;
 /// How many writes run at once: few, as addresses matter more than their announcement.
 const IN_FLIGHT: usize = 4;
-/// How many may be written at once after a quiet time (client-go's burst for events is 25 as well).
-const BURST: u32 = 25;
-/// Pause between two writes after that: when a thousand Services change at once, each event costs the API server as much as the status
-/// write that it tells of. Every speaker has events of its own to write, so the sum is a multiple of this rate.
-const PACE: Duration = Duration::from_millis(100);
 
 /// Writes notices as Events. Clones share the queue.
 #[derive(Debug, Clone)]
@@ -104,16 +98,15 @@ struct Worker {
 impl Worker {
     async fn run(mut self, mut notices: mpsc::Receiver<Notice>, shutdown: Shutdown) {
         let mut writes = JoinSet::new();
-        // When the last write would have been, had all been a pace apart: it may run ahead of the clock by a burst.
-        let mut paced = Instant::now();
+        let mut pace = Pace::default();
         loop {
-            let not_before = paced.checked_sub(PACE * BURST).unwrap_or(paced);
+            let not_before = pace.next();
             let waits = Instant::now() < not_before;
             tokio::select! {
                 () = sleep_until(not_before), if waits => {}
                 notice = notices.recv(), if !waits && writes.len() < IN_FLIGHT => match notice {
                     Some(notice) => {
-                        paced = paced.max(Instant::now()) + PACE;
+                        pace.take();
                         let (event, known) = self.next(&notice, Timestamp::now());
                         writes.spawn(write(self.client.clone(), event, known.count));
                     }

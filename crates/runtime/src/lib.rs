@@ -26,6 +26,7 @@ pub mod events;
 pub mod lease;
 pub mod log;
 pub mod metrics;
+pub mod pace;
 pub mod readiness;
 pub mod served;
 pub mod shutdown;

@@ -9,7 +9,10 @@ use herald_api::crd::{
     InterfaceInfo, NODE_LABEL, SERVICE_NAME_LABEL, SERVICE_NAMESPACE_LABEL, ServiceL2Status, ServiceL2StatusStatus,
 };
 use herald_core::{LinkName, NodeName, ServiceKey, Set, speaker::Announcing};
-use herald_runtime::client::{CallError, bounded};
+use herald_runtime::{
+    client::{CallError, bounded},
+    pace::Pace,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Api,
@@ -29,8 +32,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 const MANAGER: &str = "herald-speaker";
 /// After a start, links begin to take part one after the other: what was written before is not taken away meanwhile.
 const START: Duration = Duration::from_secs(2);
-/// Pause between two Services: a node that takes hundreds over must not make the API server slow for others.
-const PACE: Duration = Duration::from_millis(20);
 
 /// What is known of the object of a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,8 @@ struct Services {
     says: Says,
     owner: Option<OwnerReference>,
     known: BTreeMap<ServiceKey, Known>,
+    /// A node that takes hundreds over must not make the API server slow for others.
+    pace: Pace,
     /// Since when this speaker takes part.
     since: Option<Instant>,
 }
@@ -55,7 +58,8 @@ struct Services {
 /// Writes until nobody says anything any more.
 pub(super) async fn run(client: Client, mut says: Says, owner: Option<OwnerReference>) {
     let api = Api::namespaced(client, &says.namespace);
-    let mut services = Services { api, says: says.clone(), owner, known: BTreeMap::new(), since: None };
+    let mut services =
+        Services { api, says: says.clone(), owner, known: BTreeMap::new(), pace: Pace::default(), since: None };
     let mut look = Instant::now();
     loop {
         if services.may_write() {
@@ -146,16 +150,16 @@ impl Services {
                 break;
             }
             for key in todo {
+                self.pace.turn().await;
+                if !self.may_write() {
+                    return Ok(());
+                }
                 // What is said now may be something else than when the list was made.
                 let announced = self.announcing().get(&key).map(|announced| announced.links.clone());
                 match announced {
                     Some(links) => self.ensure(&key, links).await?,
                     None => self.remove(&key).await?,
                 }
-                if !self.may_write() {
-                    return Ok(());
-                }
-                sleep(PACE).await;
             }
         }
         Ok(())
