@@ -1,12 +1,18 @@
 //! The configuration: all its objects, what is in force, and what is wrong.
 
-use herald_api::sources::{
-    InForce, Kind, ObjectId, Problem, Source, Sources,
-    texts::{self, Component},
+use herald_api::{
+    sources::{
+        InForce, Kind, ObjectId, Problem, Source, Sources,
+        texts::{self, Component},
+    },
+    state::{ConfigurationState, CountState, PoolState, ProblemState},
 };
-use herald_core::{allocate::Broken, config::Config};
+use herald_core::{
+    PoolName,
+    allocate::{Broken, Count, Usage},
+    config::Config,
+};
 use herald_runtime::{configuration, watch::Change};
-use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -143,19 +149,39 @@ impl Configuration {
     }
 
     /// For `/debug/state`.
-    pub(crate) fn describe(&self) -> Value {
-        let problems: Vec<Value> = self
-            .problems()
-            .iter()
-            .map(|it| json!({ "object": it.object, "message": it.message(), "transient": it.is_transient() }))
-            .collect();
-        json!({
-            "awaited": self.awaited,
-            "problems": problems,
-            "broken": self.broken,
-            "inForce": self.in_force(),
-        })
+    pub(crate) fn describe(&self, usage: &BTreeMap<PoolName, Usage>) -> ConfigurationState {
+        let problem = |problem: &Problem| ProblemState {
+            object: problem.object.to_string(),
+            name: problem.object.name.to_string(),
+            message: problem.message(),
+            transient: problem.is_transient(),
+        };
+        let config = self.in_force();
+        let pools = config.into_iter().flat_map(|config| {
+            config.pools.iter().map(|(name, pool)| {
+                let Usage { v4, v6 } = usage.get(name).copied().unwrap_or_default();
+                let for_it = config.l2_advertisements.iter().filter(|(_, l2)| l2.pools.includes(name, pool));
+                let state = PoolState {
+                    ranges: pool.ranges.iter().map(ToString::to_string).collect(),
+                    auto_assign: pool.auto_assign,
+                    ipv4: count(v4),
+                    ipv6: count(v6),
+                    l2_advertisements: for_it.map(|(name, _)| name.to_string()).collect(),
+                };
+                (name.to_string(), state)
+            })
+        });
+        ConfigurationState {
+            awaited: self.awaited.iter().map(ToString::to_string).collect(),
+            in_force: config.is_some(),
+            problems: self.problems().iter().map(problem).collect(),
+            pools: pools.collect(),
+        }
     }
+}
+
+const fn count(Count { total, assigned }: Count) -> CountState {
+    CountState { total, assigned }
 }
 
 /// Which problems were told as events: each once for each object.

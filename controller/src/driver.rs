@@ -198,8 +198,10 @@ impl Driver {
                     }
                 }
                 Wake::Wrote(write, outcome) => self.wrote(&write, &outcome),
-                // Whoever asked may have gone.
-                Wake::Debug(answer) => drop(answer.send(self.describe())),
+                Wake::Debug(request) => {
+                    let state = self.describe(&request);
+                    request.answer(&state);
+                }
                 Wake::Sources(answer) => drop(answer.send(self.configuration.known().cloned())),
                 Wake::Look => {}
             }

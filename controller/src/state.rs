@@ -12,7 +12,6 @@ use herald_core::{
     service::{Service, Services},
 };
 use herald_runtime::watch::Change;
-use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -54,8 +53,7 @@ pub(crate) struct Promise {
     pub(crate) events: Vec<Event>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     InFlight,
     Unresolved,
@@ -92,14 +90,6 @@ pub(crate) struct Settled {
     pub(crate) uid: Arc<str>,
     /// What was promised.
     pub(crate) promise: Promise,
-}
-
-/// A pending write, for `/debug/state`.
-#[derive(Debug, Serialize)]
-pub(crate) struct PendingView<'a> {
-    assignment: Option<&'a Assignment>,
-    phase: Phase,
-    attempts: u32,
 }
 
 /// All of it. Time is an argument.
@@ -359,14 +349,9 @@ impl State {
         any
     }
 
-    /// Pending writes, for `/debug/state`.
-    pub(crate) fn pending(&self) -> BTreeMap<&ServiceKey, PendingView<'_>> {
-        self.pending
-            .iter()
-            .map(|(key, it)| {
-                (key, PendingView { assignment: it.write.assignment.as_ref(), phase: it.phase, attempts: it.attempts })
-            })
-            .collect()
+    /// Services with a pending write, with how often it was tried, for `/debug/state`.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = (&ServiceKey, u32)> {
+        self.pending.iter().map(|(key, pending)| (key, pending.attempts))
     }
 }
 

@@ -14,6 +14,7 @@ use herald_api::{
 use herald_core::{
     ServiceKey,
     allocate::{Assignment, Effect, Facts, Outcome, Plan, effects, plan, same_terms, usage},
+    reason::Reason,
     service::{Namespaces, Service, Services},
 };
 use k8s_openapi::api::core::v1 as core;
@@ -193,7 +194,7 @@ impl World {
                     let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                     format!("has {} of {pool}", addresses.join(" "))
                 }
-                Outcome::Waiting(why) => format!("waits: {why}"),
+                Outcome::Waiting(why) => format!("waits: {}", why.advice()),
                 Outcome::NotWanted => "wants nothing".to_owned(),
             };
             writeln!(out, "service {key} {text}").unwrap();

@@ -6,12 +6,13 @@ use crate::{
     links::Links,
     metrics::{Changes, Gratuitous, Scrape},
     net::{
-        hello_io::{Heard, Keys},
+        hello_io::{Carrier, Heard, Keys},
         hello_udp::HelloUdp,
         responder::Seen,
         sys::{boottime, wake_soon},
     },
     ports::{Ports, Sinks},
+    show::{Notes, Shown},
 };
 use herald_core::{
     NodeName, ServiceKey,
@@ -101,6 +102,7 @@ pub async fn run(resources: Resources, shutdown: Shutdown) {
         udp,
         gratuitous: Gratuitous::default(),
         changes: Changes::default(),
+        notes: Notes::default(),
         resources,
         heard,
         seen,
@@ -117,6 +119,7 @@ struct Driver {
     seen: mpsc::Receiver<Seen>,
     gratuitous: Gratuitous,
     changes: Changes,
+    notes: Notes,
 }
 
 impl Driver {
@@ -170,6 +173,7 @@ impl Driver {
     }
 
     fn hear(&mut self, heard: Heard) {
+        self.notes.heard(&heard.link, &heard.hello.node, heard.carrier == Carrier::Datagram);
         let input = Input::Hello { link: heard.link, from: heard.from, hello: Box::new(heard.hello) };
         if let Taken::Ignored(herald_core::membership::Ignored::OwnName) = self.speaker.handle(input, heard.at) {
             tracing::debug!("a hello with our node name from another process");
@@ -178,14 +182,19 @@ impl Driver {
 
     fn see(&mut self, seen: &Seen) {
         let (address, by) = seen.sight.claim();
-        self.ports.claimed(&seen.link, address, by);
+        if self.ports.claimed(&seen.link, address, by) {
+            self.notes.claimed(&seen.link, address, by, seen.at);
+        }
         self.input(Input::Answered { link: seen.link.clone(), address });
     }
 
     fn follow_links(&mut self) {
         let links = Arc::clone(&self.resources.links.borrow_and_update());
         let closed = self.ports.follow(&links);
-        closed.iter().for_each(|link| self.changes.forget(link));
+        for link in &closed {
+            self.changes.forget(link);
+            self.notes.forget(link);
+        }
         let open = self.ports.links();
         if !closed.is_empty() {
             // New sockets under an old name start from nothing: the machine must see the link go first.
@@ -199,6 +208,7 @@ impl Driver {
     fn take_observed(&mut self) {
         let snapshot = self.resources.observed.borrow_and_update().clone();
         if let Some(snapshot) = snapshot {
+            self.notes.snapshot = Some(boottime());
             self.input(Input::Snapshot(snapshot));
         }
     }
@@ -215,9 +225,17 @@ impl Driver {
     }
 
     fn show(&self, request: DebugRequest) {
-        let state = serde_json::to_value(self.speaker.state()).unwrap_or_else(|error| error.to_string().into());
-        // Nobody waits any more: nothing to do.
-        let _ = request.send(state);
+        let shown = Shown {
+            node: &self.resources.me.node,
+            speaker: &self.speaker,
+            ports: &self.ports,
+            links: &self.resources.links.borrow(),
+            notes: &self.notes,
+            gratuitous: &self.gratuitous,
+            now: boottime(),
+        };
+        let state = shown.state(&request);
+        request.answer(&state);
     }
 
     fn poll(&mut self) {
@@ -243,7 +261,7 @@ impl Driver {
             Effect::Gratuitous { link, address } => {
                 let Some(port) = self.ports.get(&link) else { return };
                 match port.responder.announce(port.link.mac, address) {
-                    Ok(()) => self.gratuitous.count(address),
+                    Ok(()) => self.gratuitous.count(address, boottime()),
                     Err(error) => {
                         tracing::warn!(%link, %address, %error, "cannot announce; the next refresh tries again")
                     }

@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod net;
 mod observe;
 mod ports;
+mod show;
 
 pub use config::SpeakerConfig;
 

@@ -5,7 +5,9 @@ use herald_core::{
     LinkName, NodeName,
     membership::{Change, Gone, Standing},
     ownership::{Snapshot, silent_services},
+    reason::Reason,
     speaker::Announcing,
+    time::Moment,
 };
 use herald_runtime::metrics::{
     Collect,
@@ -21,18 +23,26 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// How often each address was said unasked. Clones share the counts: a refresh is no reason to publish everything anew.
+/// How often each address was said unasked, and when last. Clones share it: a refresh is no reason to publish everything anew.
 #[derive(Debug, Clone, Default)]
-pub struct Gratuitous(Arc<Mutex<BTreeMap<IpAddr, u64>>>);
+pub struct Gratuitous(Arc<Mutex<BTreeMap<IpAddr, (u64, Moment)>>>);
 
 impl Gratuitous {
     /// MetalLB counts frames: an ARP round is a request and a reply.
-    pub(crate) fn count(&self, address: IpAddr) {
-        *self.counts().entry(address).or_default() += if address.is_ipv4() { 2 } else { 1 };
+    pub(crate) fn count(&self, address: IpAddr, now: Moment) {
+        let mut counts = self.counts();
+        let (frames, last) = counts.entry(address).or_default();
+        *frames += if address.is_ipv4() { 2 } else { 1 };
+        *last = now;
+    }
+
+    /// Frames so far, and when the last one was sent.
+    pub(crate) fn of(&self, address: IpAddr) -> Option<(u64, Moment)> {
+        self.counts().get(&address).copied()
     }
 
     /// A panic elsewhere leaves whole counts behind.
-    fn counts(&self) -> MutexGuard<'_, BTreeMap<IpAddr, u64>> {
+    fn counts(&self) -> MutexGuard<'_, BTreeMap<IpAddr, (u64, Moment)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -189,7 +199,7 @@ impl Scrape {
             *responses.entry(*ip).or_default() += read(&answer.counters.responses_sent);
         }
         let counts = self.gratuitous.counts();
-        let gratuitous = requests.keys().map(|ip| (*ip, counts.get(ip).copied().unwrap_or_default())).collect();
+        let gratuitous = requests.keys().map(|ip| (*ip, counts.get(ip).map_or(0, |(frames, _)| *frames))).collect();
         drop(counts);
         let families = [
             ("metallb_layer2_requests_received", "Number of layer2 requests received for owned IPs.", requests),

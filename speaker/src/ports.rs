@@ -71,11 +71,11 @@ impl Port {
         Arc::clone(&self.table.borrow())
     }
 
-    /// Counts a claim of an address, if it is one that is answered for here.
-    fn claimed(&self, address: IpAddr) {
-        if let Some(answer) = self.table.borrow().addresses.get(&address) {
-            answer.counters.claims.fetch_add(1, Ordering::Relaxed);
-        }
+    /// Counts a claim of an address, if it is one that is answered for here; whether it is.
+    fn claimed(&self, address: IpAddr) -> bool {
+        let table = self.table.borrow();
+        let answer = table.addresses.get(&address);
+        answer.inspect(|answer| _ = answer.counters.claims.fetch_add(1, Ordering::Relaxed)).is_some()
     }
 
     /// Asks whether an address is there.
@@ -196,13 +196,11 @@ impl Ports {
         self.open.values().any(|port| port.hello.pending())
     }
 
-    /// Takes note of a station that says it has this address. Our own links may hear each other: they do not count.
-    pub(crate) fn claimed(&self, link: &LinkName, address: IpAddr, by: Mac) {
-        if self.open.values().all(|port| port.link.mac != by)
-            && let Some(port) = self.open.get(link)
-        {
-            port.claimed(address);
-        }
+    /// Takes note of a station that says it has this address; whether it is one that is answered for here. Our own links may hear each
+    /// other: they do not count.
+    pub(crate) fn claimed(&self, link: &LinkName, address: IpAddr, by: Mac) -> bool {
+        self.open.values().all(|port| port.link.mac != by)
+            && self.open.get(link).is_some_and(|port| port.claimed(address))
     }
 
     pub(crate) fn mac(&self, link: &LinkName) -> Option<Mac> {

@@ -2,10 +2,13 @@
 
 use super::{Driver, Parts};
 use crate::apply::{self, report::Report};
-use herald_api::crd::ConfigurationState;
-use herald_runtime::served::Served;
-use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::Arc};
+use herald_api::{
+    crd::ConfigurationState,
+    state::{self, ControllerState, DecisionState, NoteState},
+};
+use herald_core::allocate::{Assignment, Decision, Note, Outcome};
+use herald_runtime::{admin::DebugRequest, served::Served};
+use std::sync::Arc;
 
 impl Driver {
     /// Conditions, gauges, the event about the configuration.
@@ -99,20 +102,42 @@ impl Driver {
     }
 
     /// `/debug/state`.
-    pub(super) fn describe(&self) -> Value {
-        json!({
-            "leader": {
-                "term": self.reign.as_ref().map(|reign| reign.term),
-                "holder": self.parts.leadership.holder(),
-            },
-            "standby": *self.parts.standby.borrow(),
-            "configuration": self.configuration.describe(),
-            "namespaces": self.namespaces.as_ref().map(BTreeMap::len),
-            "services": { "complete": self.state.is_complete(), "known": self.state.len() },
-            "plan": self.plan,
-            "pending": self.state.pending(),
-            "queued": self.queue.iter().map(|planned| &planned.key).collect::<Vec<_>>(),
-            "inFlight": self.writes.len(),
-        })
+    pub(super) fn describe(&self, request: &DebugRequest) -> ControllerState {
+        let Self { parts, state, configuration, .. } = self;
+        let decisions = self.plan.decisions.iter().map(|(key, decision)| (key.to_string(), decision));
+        let services = decisions.filter(|(key, _)| request.wants(key)).map(|(key, it)| (key, decided(it)));
+        let pending = state.pending().map(|(key, attempts)| (key.to_string(), attempts));
+        ControllerState {
+            version: state::VERSION,
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+            leads: self.reign.is_some(),
+            leader: parts.leadership.holder(),
+            metallb_pods: parts.standby.borrow().as_ref().map(|standby| standby.pods.clone()),
+            configuration: configuration.describe(&self.usage),
+            complete: state.is_complete() && self.namespaces.is_some(),
+            known: state.len(),
+            services: services.collect(),
+            pending: pending.filter(|(key, _)| request.wants(key)).collect(),
+            queued: self.queue.len(),
+        }
+    }
+}
+
+fn decided(decision: &Decision) -> DecisionState {
+    let notes = decision.notes.iter().map(|note| {
+        let (kind, why) = match note {
+            Note::Kept(why) => ("kept", why),
+            Note::SingleFamily(why) => ("single_family", why),
+            Note::Lost(why) => ("lost", why),
+        };
+        NoteState { kind: kind.to_owned(), why: why.into() }
+    });
+    let state = DecisionState { notes: notes.collect(), ..DecisionState::default() };
+    match &decision.outcome {
+        Outcome::Assigned(Assignment { pool, addresses }) => {
+            DecisionState { pool: Some(pool.to_string()), addresses: addresses.clone(), ..state }
+        }
+        Outcome::Waiting(why) => DecisionState { waiting: Some(why.into()), ..state },
+        Outcome::NotWanted => state,
     }
 }

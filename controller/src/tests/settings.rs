@@ -1,6 +1,7 @@
 //! Configuration, standby, the hello key, and what an operator sees.
 
 use super::{cluster::pool, *};
+use herald_api::state::ControllerState;
 
 fn metallb_pod(phase: &str) -> Value {
     json!({
@@ -118,12 +119,18 @@ async fn the_state_is_told() {
     cluster.service("two");
     cluster.pass(2).await;
     let answer = Replica::get(replica.debug, "/debug/state").await;
-    let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
-    assert_eq!(body["leader"]["holder"], "a");
-    let decisions = &body["plan"]["decisions"];
-    assert_eq!(decisions["default/one"]["outcome"]["Assigned"]["addresses"], json!(["192.168.56.11"]));
-    assert!(decisions["default/two"]["outcome"]["Waiting"].is_object(), "{decisions}");
-    assert_eq!(body["pending"], json!({}));
+    let state: ControllerState = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert!(state.leads && state.complete && state.leader.as_deref() == Some("a"), "{state:?}");
+    let (one, two) = (&state.services["default/one"], &state.services["default/two"]);
+    assert_eq!((one.pool.as_deref(), &one.addresses[..]), (Some("pool"), &["192.168.56.11".parse().unwrap()][..]));
+    let why = two.waiting.as_ref().unwrap();
+    assert_eq!((why.code.as_str(), why.next_step.as_str()), ("no_free_address", "enlarge a pool or add one"));
+    assert_eq!((state.pending.len(), state.known, state.configuration.problems.len()), (0, 2, 0));
+    let pool = &state.configuration.pools["pool"];
+    assert_eq!((pool.ipv4.total, pool.ipv4.assigned, &pool.l2_advertisements[..]), (1, 1, &["pool".to_owned()][..]));
+    let answer = Replica::get(replica.debug, "/debug/state/default/two").await;
+    let state: ControllerState = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(state.services.keys().collect::<Vec<_>>(), ["default/two"]);
     let metrics = Replica::get(replica.metrics, "/metrics").await;
     for line in [
         r#"metallb_allocator_addresses_total{pool="pool"} 1"#,

@@ -4,6 +4,7 @@ use crate::{annotations, sources::ObjectId};
 use herald_core::{
     NodeName, ServiceKey,
     allocate::{Event, Refusal},
+    reason::Reason,
 };
 use k8s_openapi::api::core::v1::ObjectReference;
 use std::{fmt, net::IpAddr, sync::Arc};
@@ -122,22 +123,26 @@ impl ServiceEvent {
         let (reason, kind, message) = match event {
             Event::Allocated(addresses) => ("IPAllocated", Kind::Normal, format!("Assigned IP {}", quoted(addresses))),
             // MetalLB's reason, blanks and all.
-            Event::Failed(why @ Refusal::NotDualStack) => ("not enough clusterips", Kind::Warning, why.to_string()),
-            Event::Failed(why) => {
-                ("AllocationFailed", Kind::Warning, format!("Failed to allocate IP for \"{service}\": {why}"))
-            }
+            Event::Failed(why @ Refusal::NotDualStack) => ("not enough clusterips", Kind::Warning, why.advice()),
+            Event::Failed(why) => (
+                "AllocationFailed",
+                Kind::Warning,
+                format!("Failed to allocate IP for \"{service}\": {}", why.advice()),
+            ),
             Event::Cleared(why) => (
                 "ClearAssignment",
                 Kind::Normal,
-                format!("current IP not allowed by config, will attempt for new IP assignment: {why}"),
+                format!("current IP not allowed by config, will attempt for new IP assignment: {}", why.advice()),
             ),
-            Event::RequestRefused(why) => {
-                ("LoadBalancerFailed", Kind::Warning, format!("the request cannot be met, the current IP stays: {why}"))
-            }
+            Event::RequestRefused(why) => (
+                "LoadBalancerFailed",
+                Kind::Warning,
+                format!("the request cannot be met, the current IP stays: {}", why.advice()),
+            ),
             Event::SecondFamilyFailed(why) => (
                 "AdditionalAssignFailed",
                 Kind::Normal,
-                format!("Failed to assign additional IP for \"{service}\": {why}"),
+                format!("Failed to assign additional IP for \"{service}\": {}", why.advice()),
             ),
         };
         Self { reason, kind, message }

@@ -17,3 +17,4 @@ pub mod node;
 pub mod pod;
 pub mod service;
 pub mod sources;
+pub mod state;

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`config`] | what the cluster's administrator configured: pools |
 //! | [`labels`] | labels and selectors |
+//! | [`reason`] | what all reasons have in common: a label, a text, a next step |
 //! | [`service`] | what a Service asks for |
 //! | [`node`] | what a Node says about itself |
 //! | [`allocate`] | which Service gets which address |
@@ -24,6 +25,7 @@ mod names;
 pub mod net;
 pub mod node;
 pub mod ownership;
+pub mod reason;
 pub mod service;
 mod set;
 pub mod speaker;

@@ -1,8 +1,9 @@
 //! What a Service asks for, as far as the rules need it.
 
-use crate::{NodeName, PoolName, ServiceKey, Set, labels::Labels, net::Family};
+use crate::{NodeName, PoolName, ServiceKey, Set, labels::Labels, net::Family, reason::Reason};
 use serde::Serialize;
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     fmt,
     net::IpAddr,
@@ -111,7 +112,7 @@ pub struct Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 pub enum InvalidRequest {
     /// Not an address.
-    #[error("{value:?} in {field} is not an IP address: correct or remove it")]
+    #[error("{value:?} in {field} is not an IP address")]
     NotAnAddress {
         /// Field or annotation.
         field: String,
@@ -119,13 +120,13 @@ pub enum InvalidRequest {
         value: String,
     },
     /// Both ways of asking at once (MetalLB refuses this even when equal).
-    #[error("both spec.loadBalancerIP and annotation {annotation} are set: keep one of them")]
+    #[error("both spec.loadBalancerIP and annotation {annotation} are set")]
     AskedTwice {
         /// The annotation in use.
         annotation: String,
     },
     /// More than two, or two of one family.
-    #[error("{field} asks for {count} addresses of {family}: one per family is possible")]
+    #[error("{field} asks for {count} {family} addresses")]
     TooMany {
         /// Field or annotation.
         field: String,
@@ -134,6 +135,24 @@ pub enum InvalidRequest {
         /// Of this family.
         family: Family,
     },
+}
+
+impl Reason for InvalidRequest {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::NotAnAddress { .. } => "request_not_an_address",
+            Self::AskedTwice { .. } => "request_twice",
+            Self::TooMany { .. } => "request_too_many",
+        }
+    }
+
+    fn next_step(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::NotAnAddress { .. } => "correct or remove it",
+            Self::AskedTwice { .. } => "keep one of them",
+            Self::TooMany { .. } => "ask for at most one of each family",
+        })
+    }
 }
 
 /// Which endpoints of a Service can serve, by node; from its EndpointSlices.

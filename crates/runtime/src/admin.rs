@@ -16,8 +16,8 @@ use crate::{
 };
 use axum::{
     Json, Router,
-    extract::State,
-    http::StatusCode,
+    extract::{Path, State},
+    http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -25,7 +25,8 @@ use futures::future::BoxFuture;
 use https::Patience;
 use review::Reviewer;
 use scrape::Gate;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 use std::{
     fmt, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -79,21 +80,40 @@ impl fmt::Debug for Protection {
     }
 }
 
-/// Asks the owner of the state for it; `None` when it does not answer.
-pub type DebugState = Arc<dyn Fn() -> BoxFuture<'static, Option<Value>> + Send + Sync>;
+/// Asks the owner of the state for it, of one Service or of all; `None` when it does not answer.
+pub type DebugState = Arc<dyn Fn(Option<String>) -> BoxFuture<'static, Option<Vec<u8>>> + Send + Sync>;
 
-/// A request for the state; the driver task answers on the sender.
-pub type DebugRequest = oneshot::Sender<Value>;
+/// A request for the state; the driver task answers it.
+#[derive(Debug)]
+pub struct DebugRequest {
+    service: Option<String>,
+    answer: oneshot::Sender<Vec<u8>>,
+}
+
+impl DebugRequest {
+    /// Whether a Service (`namespace/name`) is asked for: without a filter every one is.
+    #[must_use]
+    pub fn wants(&self, service: &str) -> bool {
+        self.service.as_ref().is_none_or(|wanted| wanted == service)
+    }
+
+    /// Answers with this state, as JSON. Whoever asked may have gone: then it is dropped.
+    pub fn answer(self, state: &impl Serialize) {
+        let text =
+            serde_json::to_vec(state).unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string().into());
+        drop(self.answer.send(text));
+    }
+}
 
 /// A [`DebugState`] that asks a driver task through its channel: the state is rendered only when somebody looks.
 #[must_use]
 pub fn ask(requests: mpsc::Sender<DebugRequest>) -> DebugState {
-    Arc::new(move || {
+    Arc::new(move |service| {
         let requests = requests.clone();
         Box::pin(async move {
             let (answer, receive) = oneshot::channel();
             let exchange = async move {
-                requests.send(answer).await.ok()?;
+                requests.send(DebugRequest { service, answer }).await.ok()?;
                 receive.await.ok()
             };
             tokio::time::timeout(DEBUG_TIMEOUT, exchange).await.ok().flatten()
@@ -265,14 +285,22 @@ fn health_router(readiness: Readiness) -> Router {
         .with_state(readiness)
 }
 
-/// `/debug/state`.
+/// `/debug/state`, and `/debug/state/NAMESPACE/NAME`: of one Service alone, where the state is by Service.
 fn debug_router(debug: DebugState) -> Router {
-    Router::new().route("/debug/state", get(debug_state).with_state(debug))
+    Router::new()
+        .route("/debug/state", get(|State(debug): State<DebugState>| answer(debug(None))))
+        .route(
+            "/debug/state/{namespace}/{name}",
+            get(|State(debug): State<DebugState>, Path((namespace, name)): Path<(String, String)>| {
+                answer(debug(Some(format!("{namespace}/{name}"))))
+            }),
+        )
+        .with_state(debug)
 }
 
-async fn debug_state(State(debug): State<DebugState>) -> Response {
-    match debug().await {
-        Some(state) => Json(state).into_response(),
+async fn answer(state: BoxFuture<'static, Option<Vec<u8>>>) -> Response {
+    match state.await {
+        Some(state) => ([(CONTENT_TYPE, "application/json")], state).into_response(),
         None => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "error": "the driver task does not answer" })))
             .into_response(),
     }

@@ -6,10 +6,10 @@ pub mod exclude;
 pub mod table;
 pub mod watch;
 
-use herald_core::LinkName;
+use herald_core::{LinkName, reason::Reason};
 use herald_wire::Mac;
 use ipnetwork::IpNetwork;
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// All links of this node by name, usable or not.
 pub type Links = BTreeMap<LinkName, Link>;
@@ -56,10 +56,8 @@ pub enum Unusable {
     NoCarrier,
 }
 
-impl Unusable {
-    /// The reason as a metric label.
-    #[must_use]
-    pub const fn label(&self) -> &'static str {
+impl Reason for Unusable {
+    fn label(&self) -> &'static str {
         match self {
             Self::Loopback => "loopback",
             Self::ExcludedByName(_) => "excluded_by_name",
@@ -68,6 +66,34 @@ impl Unusable {
             Self::NoArp => "no_arp",
             Self::Down => "down",
             Self::NoCarrier => "no_carrier",
+        }
+    }
+
+    fn next_step(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Loopback => "use another link",
+            Self::ExcludedByName(_) => "change the exclude list (--exclude-interfaces) if it is to be used",
+            Self::NotEthernet => "use an Ethernet link",
+            Self::Enslaved => "look at the link that it belongs to",
+            Self::NoArp => "switch it on: ip link set dev X arp on",
+            Self::Down => "bring it up: ip link set dev X up",
+            Self::NoCarrier => "see the cable, the switch port, or the other side",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_label_and_a_next_step() {
+        use Unusable::*;
+        let all = [Loopback, ExcludedByName("x".to_owned()), NotEthernet, Enslaved, NoArp, Down, NoCarrier];
+        let labels: std::collections::BTreeSet<&str> = all.iter().map(Reason::label).collect();
+        assert_eq!(labels.len(), all.len());
+        for reason in all {
+            assert!(!reason.next_step().is_empty() && !reason.to_string().contains(&*reason.next_step()), "{reason}");
         }
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use herald_core::reason::Reason;
 
 const BASE: &str = "
 metadata: {name: web, namespace: shop, creationTimestamp: '2026-01-02T03:04:05Z'}
@@ -127,7 +128,7 @@ fn empty_annotations_ask_for_nothing() {
 
 #[test]
 fn requests_that_cannot_be_understood() {
-    let refused = |annotations: &str, spec: &str| annotated(annotations, spec).request.unwrap_err().to_string();
+    let refused = |annotations: &str, spec: &str| annotated(annotations, spec).request.unwrap_err().advice();
     assert_eq!(
         refused("metallb.io/loadBalancerIPs: 192.0.2.300", ""),
         "\"192.0.2.300\" in metallb.io/loadBalancerIPs is not an IP address: correct or remove it"
@@ -142,7 +143,7 @@ fn requests_that_cannot_be_understood() {
     );
     assert_eq!(
         refused("metallb.io/loadBalancerIPs: '192.0.2.7,192.0.2.8'", ""),
-        "metallb.io/loadBalancerIPs asks for 2 addresses of IPv4: one per family is possible"
+        "metallb.io/loadBalancerIPs asks for 2 IPv4 addresses: ask for at most one of each family"
     );
 }
 

@@ -13,6 +13,7 @@
 
 mod asks;
 mod peers;
+mod reasons;
 #[cfg(test)]
 mod tests;
 
@@ -369,6 +370,11 @@ impl Membership {
     /// What each peer that is heard here calls its links, on whatever segment they are.
     pub fn link_names(&self) -> impl Iterator<Item = (&NodeName, &[IfName])> {
         self.peers.iter().map(|(node, peer)| (node, peer.links()))
+    }
+
+    /// Who is heard here, and when last.
+    pub fn heard(&self) -> impl Iterator<Item = (&NodeName, Moment)> {
+        self.peers.iter().map(|(node, peer)| (node, peer.heard()))
     }
 
     /// This speaker's own standing here.

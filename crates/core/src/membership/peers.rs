@@ -65,6 +65,11 @@ pub(super) enum Heard {
 }
 
 impl Peer {
+    /// When its last hello came.
+    pub(super) fn heard(&self) -> Moment {
+        self.heard
+    }
+
     /// Names of its links on this segment; empty when it does not say them.
     pub(super) fn here(&self) -> impl Iterator<Item = IfName> {
         self.here.iter().map(|(name, _)| *name)

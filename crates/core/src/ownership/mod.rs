@@ -30,11 +30,12 @@
 mod advertise;
 mod groups;
 mod plan;
+mod reasons;
 #[cfg(test)]
 mod tests;
 
 use crate::{
-    NodeName, PoolName, ServiceKey,
+    NodeName, ServiceKey,
     config::Config,
     labels::Labels,
     node::{Node, SpeakerPod},
@@ -42,6 +43,7 @@ use crate::{
 };
 pub use groups::Group;
 pub use plan::Plan;
+pub use reasons::{Dropped, Silent};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::{
@@ -80,85 +82,6 @@ pub struct Announceable {
     pub traffic_policy: TrafficPolicy,
     /// Which endpoints can serve.
     pub serving: Arc<Serving>,
-}
-
-/// Why nobody announces a Service: without a look at nodes. The text names the next step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
-pub enum Silent {
-    /// No address yet.
-    #[error("it has no address yet: see its events for the reason")]
-    NoAddress,
-    /// An address lies in no pool.
-    #[error("address {0} is in no configured pool")]
-    NotInAnyPool(IpAddr),
-    /// The pool is announced by BGP alone.
-    #[error("pool {0} is announced by BGP only, which is not done yet: use protocol layer2 or an L2Advertisement")]
-    Bgp(PoolName),
-    /// No advertisement is for the pool.
-    #[error("no advertisement is for pool {0}: create an L2Advertisement for it, or leave announcing to others")]
-    NotAdvertised(PoolName),
-    /// Advertisements are for the pool, but not for this Service.
-    #[error(
-        "the advertisements of pool {0} do not select it: give it the labels that their serviceSelectors ask for, or change these"
-    )]
-    NotSelected(PoolName),
-    /// No endpoint can serve.
-    #[error("none of its endpoints is ready: see `kubectl get endpointslices`")]
-    NoEndpoints,
-}
-
-impl Silent {
-    /// The reason as a metric label.
-    #[must_use]
-    pub const fn label(&self) -> &'static str {
-        match self {
-            Self::NoAddress => "no_address",
-            Self::NotInAnyPool(_) => "not_in_any_pool",
-            Self::Bgp(_) => "bgp",
-            Self::NotAdvertised(_) => "not_advertised",
-            Self::NotSelected(_) => "not_selected",
-            Self::NoEndpoints => "no_endpoints",
-        }
-    }
-}
-
-/// Why a node is no candidate. The text names the next step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
-pub enum Dropped {
-    /// Step 2.
-    #[error("no advertisement selects it: see its labels and spec.nodeSelectors of the L2Advertisements")]
-    NotSelected,
-    /// Step 3.
-    #[error(
-        "it carries the label node.kubernetes.io/exclude-from-external-load-balancers: remove it, or run with --ignore-exclude-lb"
-    )]
-    Excluded,
-    /// Step 4.
-    #[error("its condition NetworkUnavailable is True: see its network plugin")]
-    NetworkUnavailable,
-    /// Step 5.
-    #[error(
-        "externalTrafficPolicy is Local and it has no endpoint that can serve: run a pod there, or use policy Cluster"
-    )]
-    NoLocalEndpoint,
-    /// Step 6.
-    #[error(
-        "its speaker is not heard on this link: see the speaker's pod there, and whether the link carries its hellos"
-    )]
-    NotAMember,
-    /// Step 7.
-    #[error(
-        "its interface on this link is none that the advertisements name: see spec.interfaces of the L2Advertisements"
-    )]
-    NoInterface,
-    /// Step 8.
-    #[error("its speaker is not ready yet: see /readyz of its pod")]
-    NotReady,
-    /// Step 9.
-    #[error(
-        "another node can announce more of the Services that share the address: make their nodeSelectors, interfaces and endpoints alike"
-    )]
-    FewerServices,
 }
 
 /// Who answers for a group on one link, and why nobody else.

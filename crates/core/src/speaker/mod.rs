@@ -8,7 +8,7 @@ mod segments;
 mod state;
 
 pub use messages::{Announced, Announcing, Effect, Input, Link, Taken};
-pub use state::{LinkState, ServiceState, State};
+pub use state::{LinkState, Obstacle, State};
 
 use crate::{
     LinkName, NodeName, ServiceKey,

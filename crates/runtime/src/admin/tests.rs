@@ -26,8 +26,9 @@ async fn endpoints_tell_what_is() {
     registry.add(client);
     let (tx, mut requests) = mpsc::channel::<DebugRequest>(1);
     tokio::spawn(async move {
-        while let Some(answer) = requests.recv().await {
-            answer.send(json!({ "leader": true })).unwrap();
+        while let Some(request) = requests.recv().await {
+            let wanted: Vec<&str> = ["a/b", "a/c"].into_iter().filter(|service| request.wants(service)).collect();
+            request.answer(&json!({ "services": wanted }));
         }
     });
     let shutdown = Shutdown::manual();
@@ -49,7 +50,12 @@ async fn endpoints_tell_what_is() {
     assert!(text.contains("metallb_k8s_client_updates_total 1"), "{text}");
     let (status, text) = get(debug, "/debug/state").await;
     assert_eq!(status, 200);
-    assert!(text.contains(r#"{"leader":true}"#), "{text}");
+    assert!(
+        text.contains("content-type: application/json") && text.contains(r#"{"services":["a/b","a/c"]}"#),
+        "{text}"
+    );
+    let (_, text) = get(debug, "/debug/state/a/b").await;
+    assert!(text.contains(r#"{"services":["a/b"]}"#), "{text}");
     for elsewhere in [health, metrics] {
         assert_eq!(get(elsewhere, "/debug/state").await.0, 404, "the state is on loopback alone");
     }

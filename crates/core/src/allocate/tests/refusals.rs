@@ -2,6 +2,7 @@
 //! kept for some in `scopes`.
 
 use super::*;
+use crate::reason::Reason;
 
 fn refused(pools: &[(&str, Pool)], service: Service) -> Refusal {
     let mut cluster = Cluster::new(pools);
@@ -139,7 +140,7 @@ fn single_family_of_an_exhausted_pool() {
 #[test]
 fn texts_name_object_reason_and_step() {
     assert_eq!(
-        Refusal::UnknownPool(PoolName::new("gold")).to_string(),
+        Refusal::UnknownPool(PoolName::new("gold")).advice(),
         "pool gold does not exist: correct annotation address-pool or add the pool"
     );
     let used = Refusal::InUse {
@@ -147,5 +148,8 @@ fn texts_name_object_reason_and_step() {
         holder: key("a"),
         why: crate::allocate::Unshareable::PortTaken { protocol: Protocol::Tcp, number: 80 },
     };
-    assert_eq!(used.to_string(), "10.0.0.1 is used by default/a: port TCP/80 is taken there");
+    assert_eq!(
+        used.advice(),
+        "10.0.0.1 is used by default/a: port TCP/80 is taken there: use another port or ask for another address"
+    );
 }

@@ -286,16 +286,6 @@ fn whoever_would_announce_says_that_the_interface_is_missing() {
     assert!(missing(&snapshot, &nowhere).is_empty(), "nothing to announce");
 }
 
-#[test]
-fn reasons_are_told_with_a_next_step() {
-    use Dropped::*;
-    let texts =
-        [NotSelected, Excluded, NetworkUnavailable, NoLocalEndpoint, NotAMember, NoInterface, NotReady, FewerServices];
-    let texts: BTreeSet<String> = texts.iter().map(ToString::to_string).collect();
-    assert_eq!(texts.len(), 8);
-    assert!(texts.iter().all(|text| text.contains(": ")), "{texts:?}");
-}
-
 /// Whatever the advertisements, services and members: one owner at most, the same from every node's view, and never against a selector.
 #[test]
 fn every_node_decides_alike_whatever_the_advertisements() {

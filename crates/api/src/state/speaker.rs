@@ -1,0 +1,158 @@
+//! The state of a speaker.
+
+use super::Why;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+/// Everything a speaker knows and decided. Names of reasons are looked up in `reasons`: there are many nodes and few reasons.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SpeakerState {
+    /// [`super::VERSION`] of who wrote this.
+    pub version: u32,
+    /// Release of Herald.
+    pub release: String,
+    /// Its node.
+    pub node: String,
+    /// Why it announces nothing at all; empty when nothing is in the way.
+    pub obstacles: Vec<Why>,
+    /// What it knows of the cluster; `None` before that is complete.
+    pub snapshot: Option<SnapshotState>,
+    /// All links but loopback, used or not.
+    pub links: BTreeMap<String, LinkState>,
+    /// Why nodes are no candidates, by code.
+    pub reasons: BTreeMap<String, Why>,
+    /// Services and addresses that have one owner together, with who it is.
+    pub groups: Vec<GroupState>,
+    /// Every Service that it knows, by `namespace/name`.
+    pub services: BTreeMap<String, ServiceState>,
+}
+
+/// What a speaker knows of the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SnapshotState {
+    /// Whether all watches are connected to the API server.
+    pub connected: bool,
+    /// Newest resourceVersion in it.
+    pub resource_version: u64,
+    /// Milliseconds since something in it changed.
+    pub age_ms: u64,
+}
+
+/// A link of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LinkState {
+    /// Its MAC address.
+    pub mac: String,
+    /// Its addresses with prefix length.
+    pub addresses: Vec<String>,
+    /// Why it is not used.
+    pub not_used: Option<Why>,
+    /// The speaker's standing there: code `present` answers, with every other one it does not.
+    pub standing: Option<Why>,
+    /// Who takes part, this speaker included, by node.
+    pub members: BTreeMap<String, MemberState>,
+    /// What this node answers for there.
+    pub answers: BTreeMap<IpAddr, AnswerState>,
+}
+
+/// A speaker on a link.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MemberState {
+    /// Whether it may own addresses.
+    pub ready: bool,
+    /// How it is known.
+    pub known: Known,
+    /// Milliseconds since its last hello.
+    pub silent_ms: Option<u64>,
+    /// What its links on this segment are called there.
+    pub links: Vec<String>,
+}
+
+/// How a member of a link is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Known {
+    /// It is this speaker.
+    Own,
+    /// Its hellos are heard on the link.
+    Hello,
+    /// Its hellos come as unicast datagrams: the link does not carry them.
+    Unicast,
+    /// Its hellos are never heard; the API shows it, and its node's address answers.
+    Presumed,
+    /// In a way that this program does not know.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+/// What happened to an address that is answered for on a link, since it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AnswerState {
+    /// Requests that were to be answered.
+    pub requests: u64,
+    /// Answers sent.
+    pub answers: u64,
+    /// Frames with which it was said unasked, on all links of the node together.
+    pub announced: u64,
+    /// Milliseconds since the last of these.
+    pub announced_ms: Option<u64>,
+    /// Frames in which another station claimed the address.
+    pub claims: u64,
+    /// The last of these.
+    pub claim: Option<ClaimState>,
+}
+
+/// Another station that claimed an address.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClaimState {
+    /// Its MAC address.
+    pub mac: String,
+    /// Milliseconds ago.
+    pub age_ms: u64,
+}
+
+/// Services and addresses that have one owner together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GroupState {
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Its Services as `namespace/name`.
+    pub services: Vec<String>,
+    /// Who owns it, by link of this node.
+    pub links: BTreeMap<String, VerdictState>,
+}
+
+/// Who owns a group on a link, as this speaker sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VerdictState {
+    /// The owner.
+    pub owner: Option<String>,
+    /// Other nodes that could.
+    pub others: BTreeSet<String>,
+    /// Nodes that could not, by the code of the reason.
+    pub dropped: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// A Service as a speaker knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceState {
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Why nobody announces it.
+    pub silent: Option<Why>,
+    /// What this node announces of it.
+    pub announced: Vec<IpAddr>,
+}
