@@ -1,10 +1,12 @@
 //! The one binary of Herald; no logic here.
 
+mod diagnose;
 mod import;
 mod texts;
 mod validate;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use diagnose::DiagnoseError;
 use herald_controller::ControllerConfig;
 use herald_runtime::{
     client,
@@ -12,8 +14,16 @@ use herald_runtime::{
     shutdown::Shutdown,
 };
 use herald_speaker::SpeakerConfig;
-use std::{error::Error, io, process::ExitCode};
+use std::{
+    error::Error,
+    io::{self, StdoutLock},
+    path::Path,
+    process::ExitCode,
+};
 use tokio::runtime::Builder;
+
+/// Name of the binary as a plugin of kubectl.
+const PLUGIN: &str = "kubectl-herald";
 
 /// Load balancer for bare-metal Kubernetes.
 #[derive(Debug, Parser)]
@@ -31,6 +41,8 @@ enum Command {
     Speaker(SpeakerConfig),
     Validate(validate::ValidateArgs),
     Import(import::ImportArgs),
+    Status(diagnose::StatusArgs),
+    Explain(diagnose::ExplainArgs),
     /// Print the version
     Version,
 }
@@ -41,11 +53,13 @@ fn main() -> ExitCode {
         complain("a TLS provider is installed already");
         return ExitCode::FAILURE;
     }
-    let result = match Cli::parse().command {
+    let result = match command() {
         Command::Controller(config) => controller(config),
         Command::Speaker(config) => speaker(config),
         Command::Validate(args) => return ended(args.run(&mut io::stdout().lock(), &mut io::stderr().lock())),
         Command::Import(args) => return ended(args.run(&mut io::stdout().lock(), &mut io::stderr().lock())),
+        Command::Status(args) => return ended(diagnose(async |out| args.run(out).await)),
+        Command::Explain(args) => return ended(diagnose(async |out| args.run(out).await)),
         Command::Version => {
             say(env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -61,7 +75,7 @@ fn main() -> ExitCode {
 }
 
 /// How a command ended that says its exit code itself.
-fn ended(result: io::Result<ExitCode>) -> ExitCode {
+fn ended<E: Error>(result: Result<ExitCode, E>) -> ExitCode {
     result.unwrap_or_else(|error| {
         complain(&error.to_string());
         ExitCode::from(2)
@@ -89,6 +103,22 @@ fn daemon(
 ) -> Result<(), Box<dyn Error>> {
     log::init(format, level)?;
     Builder::new_current_thread().enable_all().build()?.block_on(async { run(Shutdown::on_signals()?).await })
+}
+
+/// Asks a cluster.
+fn diagnose(
+    run: impl AsyncFnOnce(&mut StdoutLock<'_>) -> Result<ExitCode, DiagnoseError>,
+) -> Result<ExitCode, DiagnoseError> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(&mut io::stdout().lock()))
+}
+
+/// What the user wants, under the name that it was asked by: kubectl runs `kubectl-herald` for `kubectl herald`.
+fn command() -> Command {
+    let asked_as = std::env::args_os().next();
+    let is_plugin = asked_as.is_some_and(|path| Path::new(&path).file_name().is_some_and(|name| name == PLUGIN));
+    let command = if is_plugin { Cli::command().bin_name("kubectl herald") } else { Cli::command() };
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit()).command
 }
 
 #[expect(clippy::print_stdout, reason = "the answer to the user's question")]

@@ -26,6 +26,14 @@ pub struct Pod {
 #[serde(rename_all = "camelCase")]
 struct Spec {
     node_name: Option<String>,
+    #[serde(default)]
+    containers: Vec<Container>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct Container {
+    #[serde(default)]
+    args: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -58,8 +66,30 @@ pub fn speaker_from_object(object: &Pod) -> Option<SpeakerPod> {
 }
 
 /// Condition Ready is True and the pod is not being deleted.
-fn is_ready(object: &Pod) -> bool {
+#[must_use]
+pub fn is_ready(object: &Pod) -> bool {
     object.metadata.deletion_timestamp.is_none() && object.status.conditions.iter().any(|it| it.holds("Ready"))
+}
+
+/// The node that it runs on; empty before it has one.
+#[must_use]
+pub fn node(object: &Pod) -> &str {
+    object.spec.node_name.as_deref().unwrap_or_default()
+}
+
+/// The value of an argument of its containers, given as `--name=value` or `--name value`.
+#[must_use]
+pub fn argument<'a>(object: &'a Pod, name: &str) -> Option<&'a str> {
+    let flag = format!("--{name}");
+    let mut rest = object.spec.containers.iter().flat_map(|container| &container.args);
+    while let Some(argument) = rest.next() {
+        match argument.strip_prefix(&flag) {
+            Some("") => return rest.next().map(String::as_str),
+            Some(value) if value.starts_with('=') => return value.strip_prefix('='),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Whether the pod runs or is about to: anything but a finished one. A terminating pod runs until it is gone, a pending one of
@@ -107,6 +137,19 @@ mod tests {
                 runs,
                 "{phase}"
             );
+        }
+    }
+
+    #[test]
+    fn arguments_are_read_as_clap_reads_them() {
+        for (args, port) in [
+            ("[speaker, --debug-port=17480]", Some("17480")),
+            ("[speaker, --debug-port, '17480', --x]", Some("17480")),
+            ("[speaker, --debug-port-of-another=1]", None),
+            ("[speaker]", None),
+        ] {
+            let pod = pod(&format!("metadata: {{name: p}}\nspec: {{containers: [{{name: c, args: {args}}}]}}\n"));
+            assert_eq!(argument(&pod, "debug-port"), port, "{args}");
         }
     }
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Namespace when neither a flag nor a service account says one: that of MetalLB, whose manifests work unchanged.
-const DEFAULT_NAMESPACE: &str = "metallb-system";
+pub const DEFAULT_NAMESPACE: &str = "metallb-system";
 
 /// Default port of `/debug/state`.
 pub const DEBUG_PORT: u16 = 17474;

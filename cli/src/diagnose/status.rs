@@ -1,0 +1,309 @@
+//! `herald status`: who announces what where, pools and their use, who takes part on which link, and what is wrong. Pure.
+
+use super::{
+    facts::{Asked, Herald},
+    step::Verdict,
+};
+use herald_api::state::{CountState, DecisionState, Known, LinkState, MemberState, SpeakerState, Why};
+use serde::Serialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+/// The answer.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Status {
+    /// `failing` when there is a problem, else `ok`.
+    pub(crate) verdict: Verdict,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) pods: Vec<PodLine>,
+    pub(crate) pools: Vec<PoolLine>,
+    pub(crate) services: Vec<ServiceLine>,
+    pub(crate) links: Vec<LinkLine>,
+    /// What could not be asked or read.
+    pub(crate) gaps: Vec<String>,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Problem {
+    /// What it is about, for example `service shop/web`.
+    pub(crate) about: String,
+    #[serde(flatten)]
+    pub(crate) why: Why,
+}
+
+/// A pod of Herald.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PodLine {
+    pub(crate) component: &'static str,
+    pub(crate) name: String,
+    pub(crate) node: String,
+    pub(crate) ready: bool,
+    /// `leads`, `waits`, `takes part` or `does not take part`; `not asked` when it could not be.
+    pub(crate) role: &'static str,
+    pub(crate) release: String,
+}
+
+/// A pool.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PoolLine {
+    pub(crate) name: String,
+    pub(crate) ranges: Vec<String>,
+    pub(crate) auto_assign: bool,
+    pub(crate) ipv4: CountState,
+    pub(crate) ipv6: CountState,
+    pub(crate) l2_advertisements: Vec<String>,
+}
+
+/// A Service.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServiceLine {
+    pub(crate) service: String,
+    pub(crate) pool: Option<String>,
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Nodes that announce it.
+    pub(crate) announced_by: BTreeSet<String>,
+    /// Why it has no address, or is announced by nobody.
+    pub(crate) why: Option<Why>,
+}
+
+/// A link of a node.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LinkLine {
+    pub(crate) node: String,
+    pub(crate) link: String,
+    pub(crate) mac: String,
+    pub(crate) used: bool,
+    /// Why it is not used, or what keeps the speaker from answering there.
+    pub(crate) why: Option<Why>,
+    pub(crate) members: BTreeMap<String, MemberState>,
+    /// Addresses that the node answers for there.
+    pub(crate) answers: usize,
+}
+
+fn why(code: &str, text: impl Into<String>, next_step: &str) -> Why {
+    Why { code: code.to_owned(), text: text.into(), next_step: next_step.to_owned() }
+}
+
+/// Sums everything up.
+pub(crate) fn status(herald: &Herald) -> Status {
+    let services = services(herald);
+    let links: Vec<LinkLine> = herald.asked().flat_map(links).collect();
+    let mut problems = Vec::new();
+    of_herald(herald, &mut problems);
+    of_services(herald, &services, &mut problems);
+    of_links(&links, &mut problems);
+    let pools = herald.leader().into_iter().flat_map(|leader| &leader.configuration.pools);
+    let pools = pools.map(|(name, pool)| PoolLine {
+        name: name.clone(),
+        ranges: pool.ranges.clone(),
+        auto_assign: pool.auto_assign,
+        ipv4: pool.ipv4,
+        ipv6: pool.ipv6,
+        l2_advertisements: pool.l2_advertisements.clone(),
+    });
+    Status {
+        verdict: if problems.is_empty() { Verdict::Ok } else { Verdict::Failing },
+        problems,
+        pods: pods(herald),
+        pools: pools.collect(),
+        services,
+        links,
+        gaps: herald.gaps(),
+    }
+}
+
+fn pods(herald: &Herald) -> Vec<PodLine> {
+    fn line<T>(component: &'static str, asked: &Asked<T>, said: impl Fn(&T) -> (&'static str, &str)) -> PodLine {
+        let (role, release) = asked.state.as_ref().map_or(("not asked", ""), said);
+        PodLine {
+            component,
+            name: asked.pod.name.clone(),
+            node: asked.pod.node.clone(),
+            ready: asked.pod.ready,
+            role,
+            release: release.to_owned(),
+        }
+    }
+    let controllers = herald
+        .controllers
+        .iter()
+        .map(|asked| line("controller", asked, |state| (if state.leads { "leads" } else { "waits" }, &state.release)));
+    let speakers = herald.speakers.iter().map(|asked| {
+        let part = |state: &SpeakerState| if state.obstacles.is_empty() { "takes part" } else { "does not take part" };
+        line("speaker", asked, move |state| (part(state), &state.release))
+    });
+    controllers.chain(speakers).collect()
+}
+
+fn services(herald: &Herald) -> Vec<ServiceLine> {
+    let mut lines: BTreeMap<&str, ServiceLine> = BTreeMap::new();
+    let empty = |service: &str| ServiceLine {
+        service: service.to_owned(),
+        pool: None,
+        addresses: Vec::new(),
+        announced_by: BTreeSet::new(),
+        why: None,
+    };
+    for (key, decision) in herald.leader().into_iter().flat_map(|leader| &leader.services) {
+        let DecisionState { pool, addresses, waiting, .. } = decision;
+        let line = lines.entry(key).or_insert_with(|| empty(key));
+        (line.pool, line.addresses, line.why) = (pool.clone(), addresses.clone(), waiting.clone());
+    }
+    for speaker in herald.asked() {
+        for (key, service) in &speaker.services {
+            let line = lines.entry(key).or_insert_with(|| empty(key));
+            if line.addresses.is_empty() {
+                line.addresses.clone_from(&service.addresses);
+            }
+            if line.why.is_none() {
+                line.why.clone_from(&service.silent);
+            }
+            if !service.announced.is_empty() {
+                line.announced_by.insert(speaker.node.clone());
+            }
+        }
+    }
+    lines.into_values().collect()
+}
+
+fn links(speaker: &SpeakerState) -> impl Iterator<Item = LinkLine> {
+    speaker.links.iter().map(|(name, link)| {
+        let LinkState { mac, not_used, standing, members, answers, .. } = link;
+        let standing = standing.as_ref().filter(|standing| standing.code != "present");
+        LinkLine {
+            node: speaker.node.clone(),
+            link: name.clone(),
+            mac: mac.clone(),
+            used: not_used.is_none(),
+            why: not_used.as_ref().or(standing).cloned(),
+            members: members.clone(),
+            answers: answers.len(),
+        }
+    })
+}
+
+fn of_herald(herald: &Herald, problems: &mut Vec<Problem>) {
+    let mut add = |about: String, why: Why| problems.push(Problem { about, why });
+    let controllers: Vec<_> = herald.controllers.iter().filter_map(|asked| asked.state.as_ref().ok()).collect();
+    if herald.controllers.is_empty() && herald.gaps.is_empty() {
+        add(
+            "herald".to_owned(),
+            why("no_controller", "there is no pod of its controller", "install Herald, or name its namespace with -n"),
+        );
+    } else if herald.leader().is_none() && !controllers.is_empty() && controllers.len() == herald.controllers.len() {
+        add(
+            "herald".to_owned(),
+            why(
+                "no_leader",
+                "no replica of the controller leads",
+                "see the controller's log and the Lease herald-controller",
+            ),
+        );
+    }
+    if let Some(pods) = controllers.iter().filter_map(|state| state.metallb_pods.as_ref()).find(|pods| !pods.is_empty())
+    {
+        let text = format!("stands by while MetalLB runs: {}", pods.join(", "));
+        add("herald".to_owned(), why("standby", text, "remove MetalLB; Herald starts when its last pod is gone"));
+    }
+    if let Some(leader) = herald.leader() {
+        if !leader.configuration.in_force {
+            add(
+                "configuration".to_owned(),
+                why(
+                    "no_configuration",
+                    "none is in force: Services wait",
+                    "create an IPAddressPool, or correct what is wrong",
+                ),
+            );
+        }
+        for problem in &leader.configuration.problems {
+            let code = if problem.transient { "reference" } else { "problem" };
+            add(problem.object.clone(), why(code, &*problem.message, "correct it (herald validate checks it offline)"));
+        }
+    }
+    for speaker in &herald.speakers {
+        let about = format!("speaker on {}", speaker.pod.node);
+        match &speaker.state {
+            Ok(state) if !state.obstacles.is_empty() => {
+                state.obstacles.iter().for_each(|why| add(about.clone(), why.clone()));
+            }
+            Ok(state) if state.snapshot.as_ref().is_some_and(|snapshot| !snapshot.connected) => add(
+                about,
+                why(
+                    "api_away",
+                    "it is cut off from the API server and announces what it knew",
+                    "see the API server, and the network between them",
+                ),
+            ),
+            _ if !speaker.pod.ready => {
+                add(about, why("not_ready", "its pod is not ready", "see kubectl describe pod, and its log"));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn of_services(herald: &Herald, services: &[ServiceLine], problems: &mut Vec<Problem>) {
+    let everybody = herald.speakers.iter().all(|speaker| speaker.state.is_ok());
+    let mut shared = BTreeSet::new();
+    for line in services {
+        let about = format!("service {}", line.service);
+        if let Some(why) = &line.why {
+            problems.push(Problem { about, why: why.clone() });
+        } else if line.announced_by.is_empty() && !line.addresses.is_empty() && everybody && !herald.speakers.is_empty()
+        {
+            let text = "it has an address and endpoints, and no node announces it";
+            problems.push(Problem { about, why: why("not_announced", text, "herald explain service says why") });
+        }
+        for address in line.addresses.iter().filter(|address| shared.insert(**address)) {
+            for (one, other) in herald.rivals(*address) {
+                let text = format!("{}/{} and {}/{} both answer for it", one.node, one.link, other.node, other.link);
+                let next = "their speakers do not hear each other: herald explain service says more";
+                problems.push(Problem { about: format!("address {address}"), why: why("two_owners", text, next) });
+            }
+            for one in herald.answering(*address) {
+                if let Some(claim) = one.answer.claim.as_ref().filter(|claim| herald.node_of(&claim.mac).is_none()) {
+                    let text = format!(
+                        "{} claims it too, last {} s ago, seen on {}/{}",
+                        claim.mac,
+                        claim.age_ms / 1000,
+                        one.node,
+                        one.link
+                    );
+                    let next = "find the host with that MAC address and take the address away";
+                    problems.push(Problem { about: format!("address {address}"), why: why("claimed", text, next) });
+                }
+            }
+        }
+    }
+}
+
+fn of_links(links: &[LinkLine], problems: &mut Vec<Problem>) {
+    for line in links.iter().filter(|line| line.used) {
+        let about = format!("link {}/{}", line.node, line.link);
+        let mut add = |why: Why| problems.push(Problem { about: about.clone(), why });
+        line.why.iter().for_each(|why| add(why.clone()));
+        let known = |wanted: Known| -> Vec<&str> {
+            let members = line.members.iter().filter(|(_, member)| member.known == wanted);
+            members.map(|(node, _)| node.as_str()).collect()
+        };
+        let next = "see whether the switch or hypervisor drops multicast (EtherType 0x88B5)";
+        let presumed = known(Known::Presumed);
+        if !presumed.is_empty() {
+            add(why("presumed", format!("the hellos of {} are never heard", presumed.join(", ")), next));
+        }
+        let unicast = known(Known::Unicast);
+        if !unicast.is_empty() {
+            add(why("unicast", format!("the hellos of {} come as datagrams only", unicast.join(", ")), next));
+        }
+    }
+}
