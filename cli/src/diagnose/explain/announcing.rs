@@ -66,9 +66,11 @@ pub(super) fn advertisement(herald: &Herald, subject: &Subject) -> Step {
     }
 }
 
-/// The verdicts on the Service's group, each with the speakers and links that see it so.
-fn views<'a>(herald: &'a Herald, subject: &Subject) -> Vec<(&'a VerdictState, Vec<(&'a SpeakerState, &'a str)>)> {
-    let mut views: Vec<(&VerdictState, Vec<(&SpeakerState, &str)>)> = Vec::new();
+/// A verdict on the Service's group, with the speakers and links that see it so.
+type View<'a> = (&'a VerdictState, Vec<(&'a SpeakerState, &'a str)>);
+
+fn views<'a>(herald: &'a Herald, subject: &Subject) -> Vec<View<'a>> {
+    let mut views: Vec<View<'a>> = Vec::new();
     for speaker in herald.asked() {
         let groups = speaker.groups.iter().filter(|group| group.services.contains(&subject.key));
         for (link, verdict) in groups.flat_map(|group| &group.links) {
@@ -169,35 +171,39 @@ pub(super) fn ownership(herald: &Herald, subject: &Subject) -> Step {
             lines.extend(members(herald, &answering));
             continue;
         }
-        let owners = views.iter().filter_map(|(verdict, by)| Some((verdict.owner.as_deref()?, by)));
-        for (owner, by) in owners {
-            if !herald.is_asked(owner) {
-                return Step::unknown(STEP, format!("{owner} is to answer for {address}, and could not be asked"));
-            }
-            let own = by.iter().find(|(speaker, _)| speaker.node == owner);
-            let standing = own.and_then(|(speaker, link)| speaker.links.get(*link)?.standing.as_ref());
-            let seen = format!("{owner} is to answer for {address}, and does not");
-            return match standing.filter(|standing| standing.code != "present") {
-                Some(why) => Step::failing(STEP, &why.code, format!("{seen}: {}", why.text), &*why.next_step),
-                None => Step::failing(
-                    STEP,
-                    "not_answering",
-                    seen,
-                    "ask again in a second; if it lasts, see the log of that node's speaker",
-                ),
-            };
-        }
-        return match silent(herald, subject) {
-            Some(why) => Step::unknown(STEP, format!("nobody answers for {address}: {}", why.text)),
-            None => Step::unknown(STEP, format!("nobody is known to answer for {address}")),
-        };
+        return unanswered(herald, subject, *address, &views);
     }
     let first = if lines.is_empty() { String::new() } else { lines.remove(0) };
     Step::ok(STEP, first).also(lines)
 }
 
+/// Why nobody answers for the address.
+fn unanswered(herald: &Herald, subject: &Subject, address: IpAddr, views: &[View<'_>]) -> Step {
+    const STEP: &str = "ownership";
+    let mut owners = views.iter().filter_map(|(verdict, by)| Some((verdict.owner.as_deref()?, by)));
+    let Some((owner, by)) = owners.next() else {
+        let why = silent(herald, subject).map(|why| format!(": {}", why.text)).unwrap_or_default();
+        return Step::unknown(STEP, format!("nobody is known to answer for {address}{why}"));
+    };
+    if !herald.is_asked(owner) {
+        return Step::unknown(STEP, format!("{owner} is to answer for {address}, and could not be asked"));
+    }
+    let own = by.iter().find(|(speaker, _)| speaker.node == owner);
+    let standing = own.and_then(|(speaker, link)| speaker.links.get(*link)?.standing.as_ref());
+    let seen = format!("{owner} is to answer for {address}, and does not");
+    match standing.filter(|standing| standing.code != "present") {
+        Some(why) => Step::failing(STEP, &why.code, format!("{seen}: {}", why.text), &*why.next_step),
+        None => Step::failing(
+            STEP,
+            "not_answering",
+            seen,
+            "ask again in a second; if it lasts, see the log of that node's speaker",
+        ),
+    }
+}
+
 /// Two speakers that hear each other, and do not say the same.
-fn disagreement(views: &[(&VerdictState, Vec<(&SpeakerState, &str)>)]) -> Option<Step> {
+fn disagreement(views: &[View<'_>]) -> Option<Step> {
     let owners =
         views.iter().flat_map(|(verdict, by)| by.iter().map(|(speaker, link)| (&verdict.owner, *speaker, *link)));
     let owners: Vec<_> = owners.collect();

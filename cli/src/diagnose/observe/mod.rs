@@ -121,11 +121,8 @@ impl Cluster {
     async fn ask_all<T: DeserializeOwned>(&self, pods: &[&pod::Pod], service: Option<&str>) -> Vec<Asked<T>> {
         let ask = |pod: pod::Pod| async move {
             let state = self.ask(&pod, service).await;
-            let shown = Pod {
-                name: text(&pod.metadata.name),
-                node: pod::node(&pod).to_owned(),
-                ready: pod::is_ready(&pod),
-            };
+            let shown =
+                Pod { name: text(&pod.metadata.name), node: pod::node(&pod).to_owned(), ready: pod::is_ready(&pod) };
             Asked { pod: shown, state }
         };
         let pods: Vec<pod::Pod> = pods.iter().map(|pod| (*pod).clone()).collect();

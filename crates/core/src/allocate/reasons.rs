@@ -1,6 +1,10 @@
 //! Why a Service does not get what it asks for.
 
-use crate::{PoolName, ServiceKey, net::Family, reason::Reason, service::{InvalidRequest, Protocol},
+use crate::{
+    PoolName, ServiceKey,
+    net::Family,
+    reason::Reason,
+    service::{InvalidRequest, Protocol},
 };
 use serde::Serialize;
 use std::{borrow::Cow, net::IpAddr};
