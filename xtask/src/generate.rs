@@ -31,6 +31,17 @@ metadata:
     pod-security.kubernetes.io/warn: privileged
 ";
 
+/// Values of MetalLB's chart that cannot do here what their user wants, with a part of what installing says then.
+const REFUSED: [(&str, &str); 7] = [
+    ("controller.image.repository=quay.io/metallb/controller", "set image.repository"),
+    ("speaker.image.tag=v0.16.0", "set image.tag"),
+    ("speaker.frr.enabled=true", "there is no FRR"),
+    ("frrk8s.external=true", "no FRRConfiguration objects"),
+    ("prometheus.speakerMetricsTLSSecret=x", "called tls.speakerMetricsTLSSecret"),
+    ("controller.webhookMode=onlywebhook", "set speaker.enabled=false"),
+    ("speaker.labels.app=metallb", "speaker.labels may not set \"app\""),
+];
+
 /// Why files could not be generated, or are not what they should be.
 #[derive(Debug, thiserror::Error)]
 pub enum GenerateError {
@@ -47,6 +58,16 @@ pub enum GenerateError {
         command: String,
         /// What it said.
         message: String,
+    },
+    /// A value that is to be refused is not, or without the reason.
+    #[error("the chart takes {value}, or does not say {reason:?}: it said {said:?}")]
+    NotRefused {
+        /// The value.
+        value: &'static str,
+        /// What should be said.
+        reason: &'static str,
+        /// What was said.
+        said: String,
     },
     /// A file could not be read or written.
     #[error("{path}: {source}")]
@@ -96,6 +117,17 @@ impl GenerateArgs {
         for values in ["ci/all-values.yaml", "ci/metallb-values.yaml"] {
             let values = chart.join(values);
             output(Command::new(&helm).args(["lint", "--strict", "--quiet", "--values"]).arg(&values).arg(&chart))?;
+        }
+        for (value, reason) in REFUSED {
+            let mut template = Command::new(&helm);
+            let said = match output(template.args(["template", "herald", "--set", value]).arg(&chart)) {
+                Err(GenerateError::Command { message, .. }) => message,
+                Err(error) => return Err(error),
+                Ok(_) => "nothing".to_owned(),
+            };
+            if !said.contains(reason) {
+                return Err(GenerateError::NotRefused { value, reason, said });
+            }
         }
         let mut template = Command::new(&helm);
         template.args(["template", "herald", "--namespace", NAMESPACE, "--kube-version", KUBE_VERSION]).arg(&chart);
