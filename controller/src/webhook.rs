@@ -31,11 +31,13 @@ use std::{
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 /// How long the driver may take to answer: the API server waits a few seconds.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long it takes until what the API server has is known here: a deleted object is first looked into (herald_runtime::served).
+const HEARSAY: Duration = Duration::from_millis(700);
 
 /// A request for the configuration as it is known; the driver answers `None` while it is not complete.
 pub(crate) type SourcesRequest = oneshot::Sender<Option<Sources>>;
@@ -166,13 +168,22 @@ fn review(sources: mpsc::Sender<SourcesRequest>, namespace: Arc<str>, metrics: R
                 metrics.unreadable.inc();
                 error.to_string()
             })?;
-            let exchange = async {
-                let (answer, receive) = oneshot::channel();
-                sources.send(answer).await.ok()?;
-                receive.await.ok().flatten()
+            let ask = async || {
+                let exchange = async {
+                    let (answer, receive) = oneshot::channel();
+                    sources.send(answer).await.ok()?;
+                    receive.await.ok().flatten()
+                };
+                let known = timeout(PATIENCE, exchange).await.ok().flatten();
+                admission::review(&request, known, &namespace)
             };
-            let known = timeout(PATIENCE, exchange).await.ok().flatten();
-            let answer = admission::review(&request, known, &namespace);
+            let mut answer = ask().await;
+            let alone = || admission::review(&request, Some(Sources::default()), &namespace);
+            if answer.refusal.is_some() && alone().refusal.is_none() {
+                // Because of another object: who deletes one and creates another in its place at once is right, and we hear of it in a moment.
+                sleep(HEARSAY).await;
+                answer = ask().await;
+            }
             match &answer.refusal {
                 Some(refusal) => {
                     metrics.refused.inc();

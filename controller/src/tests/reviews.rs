@@ -112,6 +112,10 @@ async fn all_replicas_answer_with_a_certificate_that_the_api_server_trusts() {
         let ready = Replica::get(replica.health, "/readyz").await;
         assert!(ready.contains("[+] webhook: the API server asks here"), "{ready}");
     }
+    // Deleted, and another one made in its place at once.
+    cluster.api.delete(&Id::new("ipaddresspools", "ns", "lan"));
+    let instead = ask(&cluster, &replicas[0], &pool("other", "192.0.2.8-192.0.2.20")).await.unwrap();
+    assert_eq!(instead["allowed"], true, "{instead}");
     let [a, b] = replicas;
     a.stop().await;
     b.stop().await;

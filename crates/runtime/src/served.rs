@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// When a loss is looked into, after the one before: at once, as a definition may be gone and back a moment later, and until every API
 /// server has heard of its deletion.
 const DOUBTS: [Duration; 4] =
-    [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600)];
+    [Duration::ZERO, Duration::from_millis(50), Duration::from_millis(150), Duration::from_millis(200)];
 
 /// Changes that wait while a loss is looked into.
 const WAITING: usize = 256;
