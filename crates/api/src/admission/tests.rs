@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 use serde_json::json;
 
 const NAMESPACE: &str = "metallb-system";
@@ -236,4 +237,38 @@ fn hostile_bytes_are_no_question() {
     }});
     let request = read(bytes.to_string().as_bytes()).unwrap();
     assert_eq!(review(&request, Some(Sources::default()), NAMESPACE).refusal, None);
+}
+
+/// Any JSON, with a taste for names of fields that are read.
+fn any_json() -> impl Strategy<Value = Value> {
+    let text = prop_oneof!["[a-z0-9:./-]{0,20}", Just("10.0.0.0/8".to_owned()), any::<String>()];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        text.prop_map(Value::from)
+    ];
+    let name = prop_oneof![
+        "addresses|communities|name|value|myASN|peerASN|peerAddress|nodeSelectors|matchLabels|holdTime",
+        any::<String>()
+    ];
+    leaf.prop_recursive(4, 24, 4, move |inner| {
+        let object = proptest::collection::btree_map(name.clone(), inner.clone(), 0..4);
+        prop_oneof![proptest::collection::vec(inner, 0..4).prop_map(Value::from), object.prop_map(|map| json!(map))]
+    })
+}
+
+proptest! {
+    /// Strangers can ask: whatever they send there is an answer, and it is one that the API server reads.
+    #[test]
+    fn every_object_has_an_answer(spec in any_json(), metadata in any_json(), kind in 0_usize..6, update: bool) {
+        let kind = ["IPAddressPool", "L2Advertisement", "BGPAdvertisement", "BGPPeer", "BFDProfile", "Community"][kind];
+        let mut strange = object(kind, "o", spec);
+        strange["metadata"]["labels"] = metadata;
+        let known = known(&[pool("p", &["10.0.0.0/24"]), peer("r", json!({}))]);
+        let answer = review(&ask(if update { "UPDATE" } else { "CREATE" }, &strange), Some(known), NAMESPACE);
+        let review: Value = serde_json::from_slice(&answer.to_review("u-1").unwrap()).unwrap();
+        prop_assert_eq!(&review["response"]["allowed"], &json!(answer.refusal.is_none()));
+        prop_assert!(answer.warnings.iter().all(|warning| warning.chars().count() <= 256 && !warning.contains('\n')));
+    }
 }
