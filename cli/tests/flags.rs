@@ -1,7 +1,5 @@
 //! Flags that docs/compatibility.md calls the same as MetalLB's are there.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
-
 use std::{path::Path, process::Command};
 
 #[test]

@@ -46,7 +46,7 @@ pub(crate) struct Common {
 /// Show who announces what where, pools and their use, who takes part on which link, and what is wrong
 ///
 /// Exit code 0: nothing is wrong; 1: there is a problem; 2: the cluster could not be asked.
-/// Needs the rights to list pods and to create pods/portforward in Herald's namespace.
+/// Needs the rights to list pods, and to get and create pods/portforward, in Herald's namespace.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
@@ -68,8 +68,8 @@ enum What {
     /// Walk from a Service to its clients and name the first step that fails, with the fix
     ///
     /// Exit code 0: no step fails; 1: one does; 2: the cluster could not be asked.
-    /// Needs the rights to read Services, EndpointSlices and events in the Service's namespace, and to list pods and to create
-    /// pods/portforward in Herald's.
+    /// Needs the rights to read Services, EndpointSlices and events in the Service's namespace, and to list pods, and
+    /// to get and create pods/portforward, in Herald's.
     #[command(visible_alias = "svc")]
     Service(ServiceArgs),
 }

@@ -307,3 +307,6 @@ fn of_links(links: &[LinkLine], problems: &mut Vec<Problem>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

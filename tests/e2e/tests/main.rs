@@ -7,6 +7,7 @@ mod advertisements;
 mod allocation;
 mod basics;
 mod crds;
+mod explain;
 mod faults;
 mod metrics;
 mod migration;
@@ -27,9 +28,10 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// A test: gets a cluster where everything is on, Herald runs as [`Cluster::install`] installs it, and no Service exists.
 type Journey = fn(&Cluster) -> Result<()>;
 
-const MODULES: [&[(&str, Journey)]; 11] = [
+const MODULES: [&[(&str, Journey)]; 12] = [
     basics::JOURNEYS,
     crds::JOURNEYS,
+    explain::JOURNEYS,
     services::JOURNEYS,
     allocation::JOURNEYS,
     advertisements::JOURNEYS,

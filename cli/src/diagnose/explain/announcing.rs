@@ -274,7 +274,7 @@ pub(super) fn answers(herald: &Herald, subject: &Subject) -> Step {
             let state = one.answer;
             let unasked_for = state.announced_ms.map_or("never".to_owned(), |ms| format!("{} s ago", ms / 1000));
             lines.push(format!(
-                "{}: {} {protocol} requests for {address}, {} answers; announced {} times, last {unasked_for}",
+                "{}: {protocol} requests for {address}: {}, answers: {}; frames that announce it: {}, last {unasked_for}",
                 place(one),
                 state.requests,
                 state.answers,
@@ -377,7 +377,7 @@ pub(super) fn endpoints(herald: &Herald, subject: &Subject) -> Step {
             ),
             "ask again in a second; if it lasts, see whether that speaker follows the API server",
         ),
-        None => Step::ok(STEP, format!("{all} endpoints, ready on {nodes}")),
+        None => Step::ok(STEP, format!("endpoints: {all}, ready on {nodes}")),
     }
 }
 

@@ -89,7 +89,8 @@ impl Cluster {
         let mut herald = Herald::default();
         let (pods, proxy) = tokio::join!(self.pods(namespace, &mut herald.gaps), self.proxy());
         herald.proxy = proxy;
-        let pods = pods?;
+        let mut pods = pods?;
+        pods.sort_by(|one, other| (pod::node(one), &one.metadata.name).cmp(&(pod::node(other), &other.metadata.name)));
         herald.namespaces = pods.iter().map(|pod| text(&pod.metadata.namespace)).collect();
         herald.namespaces.extend(namespace.map(str::to_owned));
         let of = |component: &str| -> Vec<&pod::Pod> { pods.iter().filter(|pod| label(pod) == component).collect() };
