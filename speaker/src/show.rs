@@ -179,3 +179,6 @@ fn verdict(verdict: &Verdict, reasons: &mut BTreeMap<String, state::Why>) -> Ver
     }
     shown
 }
+
+#[cfg(test)]
+mod tests;
