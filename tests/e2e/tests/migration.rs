@@ -218,9 +218,11 @@ fn from_metallb(cluster: &Cluster) -> Result<()> {
         cluster.lab().kubectl(&["-n", NAMESPACE, "patch", "service", "one", "--type=merge", "-p", patch])?;
         cluster.await_ips("one", &[])?;
         cluster.await_silence(lan(32))?;
-        let now = cluster.lab().kubectl_json(&["-n", NAMESPACE, "get", "service", "one"])?;
-        let annotations = &now["metadata"]["annotations"];
-        ensure!(annotations["metallb.io/ip-allocated-from-pool"].is_null(), "the annotation goes, too: {annotations}");
+        eventually("the annotation to go, too", PATIENCE, || {
+            let now = cluster.lab().kubectl_json(&["-n", NAMESPACE, "get", "service", "one"])?;
+            let annotation = &now["metadata"]["annotations"]["metallb.io/ip-allocated-from-pool"];
+            Ok(if annotation.is_null() { Ok(()) } else { Err(annotation.to_string()) })
+        })?;
         cluster.serve(&Service::new("four", "steady"))?;
         cluster.await_ips("four", &["192.168.56.31"])
     })
