@@ -1,12 +1,16 @@
 //! What is known before anything is judged: from the API and from the daemons themselves. No Kubernetes types.
 
+use super::trouble::Trouble;
 use herald_api::{
     endpoints::Slice,
-    state::{AnswerState, ControllerState, LinkState, SpeakerState},
+    state::{AnswerState, ClaimState, ControllerState, LinkState, SpeakerState},
 };
 use ipnetwork::IpNetwork;
 use serde::Serialize;
 use std::{collections::BTreeSet, net::IpAddr};
+
+/// A claim of an address that is older is history.
+pub(crate) const RECENT_MS: u64 = 10 * 60 * 1000;
 
 /// Everything about Herald itself.
 #[derive(Debug, Clone, Default)]
@@ -155,6 +159,17 @@ impl Herald {
 }
 
 impl Answering<'_> {
+    /// `node/link`.
+    pub(crate) fn place(&self) -> String {
+        format!("{}/{}", self.node, self.link)
+    }
+
+    /// What there is to say about a claim of a station that is no node.
+    pub(crate) fn claimed(&self, address: IpAddr, claim: &ClaimState) -> Trouble {
+        let (mac, ago) = (claim.mac.clone(), claim.age_ms / 1000);
+        Trouble::Claimed { address, mac, claims: self.answer.claims, ago, place: self.place() }
+    }
+
     /// Whether both are on one segment, as far as can be told: one hears the other there, or their subnets are the same.
     fn shares_segment(&self, other: &Self) -> bool {
         let hears = |one: &Self, other: &Self| {

@@ -9,6 +9,7 @@ mod status;
 mod step;
 mod table;
 mod text;
+mod trouble;
 
 use clap::{Args, Subcommand, ValueEnum};
 use observe::{Cluster, ObserveError};

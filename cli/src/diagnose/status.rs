@@ -1,8 +1,9 @@
 //! `herald status`: who announces what where, pools and their use, who takes part on which link, and what is wrong. Pure.
 
 use super::{
-    facts::{Asked, Herald},
+    facts::{Asked, Herald, RECENT_MS},
     step::Verdict,
+    trouble::Trouble,
 };
 use herald_api::state::{CountState, DecisionState, Known, LinkState, MemberState, SpeakerState, Why};
 use serde::Serialize;
@@ -194,36 +195,21 @@ fn links(speaker: &SpeakerState) -> impl Iterator<Item = LinkLine> {
 fn of_herald(herald: &Herald, problems: &mut Vec<Problem>) {
     let mut add = |about: String, why: Why| problems.push(Problem { about, why });
     let controllers: Vec<_> = herald.controllers.iter().filter_map(|asked| asked.state.as_ref().ok()).collect();
+    let mut trouble = |about: &str, trouble: &Trouble| add(about.to_owned(), trouble.into());
     if herald.controllers.is_empty() && herald.gaps.is_empty() {
-        add(
-            "herald".to_owned(),
-            why("no_controller", "there is no pod of its controller", "install Herald, or name its namespace with -n"),
-        );
+        let places: Vec<&str> = herald.namespaces.iter().map(String::as_str).collect();
+        let places = if places.is_empty() { "any namespace".to_owned() } else { places.join(", ") };
+        trouble("herald", &Trouble::NoController(places));
     } else if herald.leader().is_none() && !controllers.is_empty() && controllers.len() == herald.controllers.len() {
-        add(
-            "herald".to_owned(),
-            why(
-                "no_leader",
-                "no replica of the controller leads",
-                "see the controller's log and the Lease herald-controller",
-            ),
-        );
+        trouble("herald", &Trouble::NoLeader);
     }
-    if let Some(pods) = controllers.iter().filter_map(|state| state.metallb_pods.as_ref()).find(|pods| !pods.is_empty())
-    {
-        let text = format!("stands by while MetalLB runs: {}", pods.join(", "));
-        add("herald".to_owned(), why("standby", text, "remove MetalLB; Herald starts when its last pod is gone"));
+    let mut metallb = controllers.iter().filter_map(|state| state.metallb_pods.as_ref());
+    if let Some(pods) = metallb.find(|pods| !pods.is_empty()) {
+        trouble("herald", &Trouble::Standby(pods.join(", ")));
     }
     if let Some(leader) = herald.leader() {
         if !leader.configuration.in_force {
-            add(
-                "configuration".to_owned(),
-                why(
-                    "no_configuration",
-                    "none is in force: Services wait",
-                    "create an IPAddressPool, or correct what is wrong",
-                ),
-            );
+            trouble("configuration", &Trouble::NoConfiguration);
         }
         for problem in &leader.configuration.problems {
             let code = if problem.transient { "reference" } else { "problem" };
@@ -265,22 +251,15 @@ fn of_services(herald: &Herald, services: &[ServiceLine], problems: &mut Vec<Pro
             problems.push(Problem { about, why: why("not_announced", text, "herald explain service says why") });
         }
         for address in line.addresses.iter().filter(|address| shared.insert(**address)) {
+            let about = format!("address {address}");
             for (one, other) in herald.rivals(*address) {
-                let text = format!("{}/{} and {}/{} both answer for it", one.node, one.link, other.node, other.link);
-                let next = "their speakers do not hear each other: herald explain service says more";
-                problems.push(Problem { about: format!("address {address}"), why: why("two_owners", text, next) });
+                let trouble = Trouble::TwoOwners { address: *address, one: one.place(), other: other.place() };
+                problems.push(Problem { about: about.clone(), why: (&trouble).into() });
             }
             for one in herald.answering(*address) {
-                if let Some(claim) = one.answer.claim.as_ref().filter(|claim| herald.node_of(&claim.mac).is_none()) {
-                    let text = format!(
-                        "{} claims it too, last {} s ago, seen on {}/{}",
-                        claim.mac,
-                        claim.age_ms / 1000,
-                        one.node,
-                        one.link
-                    );
-                    let next = "find the host with that MAC address and take the address away";
-                    problems.push(Problem { about: format!("address {address}"), why: why("claimed", text, next) });
+                let foreign = one.answer.claim.as_ref().filter(|claim| herald.node_of(&claim.mac).is_none());
+                if let Some(claim) = foreign.filter(|claim| claim.age_ms <= RECENT_MS) {
+                    problems.push(Problem { about: about.clone(), why: (&one.claimed(*address, claim)).into() });
                 }
             }
         }

@@ -2,8 +2,9 @@
 
 use super::{
     super::{
-        facts::{Answering, Herald, Service, Subject},
+        facts::{Answering, Herald, RECENT_MS, Service, Subject},
         step::Step,
+        trouble::Trouble,
     },
     list,
 };
@@ -13,9 +14,6 @@ use herald_api::{
 };
 use herald_core::{ownership::Dropped, reason::Reason};
 use std::{collections::BTreeMap, net::IpAddr};
-
-/// A claim that is older is history.
-const RECENT_MS: u64 = 10 * 60 * 1000;
 
 fn addresses(subject: &Subject) -> &[IpAddr] {
     subject.service.as_ref().map(|service| service.addresses.as_slice()).unwrap_or_default()
@@ -138,10 +136,6 @@ pub(super) fn candidates(herald: &Herald, subject: &Subject) -> Step {
     }
 }
 
-fn place(one: &Answering<'_>) -> String {
-    format!("{}/{}", one.node, one.link)
-}
-
 /// Whether exactly one node answers.
 pub(super) fn ownership(herald: &Herald, subject: &Subject) -> Step {
     const STEP: &str = "ownership";
@@ -150,13 +144,8 @@ pub(super) fn ownership(herald: &Herald, subject: &Subject) -> Step {
     }
     for address in addresses(subject) {
         if let Some((one, other)) = herald.rivals(*address).first() {
-            return Step::failing(
-                STEP,
-                "two_owners",
-                format!("{} and {} both answer for {address}", place(one), place(other)),
-                "their speakers do not hear each other: see whether the switch or a filter drops multicast (EtherType 0x88B5) and UDP port 7946 between them",
-            )
-            .also(members(herald, &[*one, *other]));
+            let trouble = Trouble::TwoOwners { address: *address, one: one.place(), other: other.place() };
+            return Step::refused(STEP, &(&trouble).into()).also(members(herald, &[*one, *other]));
         }
     }
     let views = views(herald, subject);
@@ -167,7 +156,7 @@ pub(super) fn ownership(herald: &Herald, subject: &Subject) -> Step {
     for address in addresses(subject) {
         let answering = herald.answering(*address);
         if !answering.is_empty() {
-            lines.push(format!("{address} is answered for by {}", list(answering.iter().map(place))));
+            lines.push(format!("{address} is answered for by {}", list(answering.iter().map(Answering::place))));
             lines.extend(members(herald, &answering));
             continue;
         }
@@ -252,11 +241,15 @@ fn members(herald: &Herald, answering: &[Answering<'_>]) -> Vec<String> {
         let mut lines = Vec::new();
         for (how, nodes) in [("by datagrams only", known(Known::Unicast)), ("by ARP only", known(Known::Presumed))] {
             if !nodes.is_empty() {
-                lines.push(format!("{} knows {} {how}: the link does not carry their hellos", place(one), list(nodes)));
+                lines.push(format!(
+                    "{} knows {} {how}: the link does not carry their hellos",
+                    one.place(),
+                    list(nodes)
+                ));
             }
         }
         if one.state.members.len() < expected {
-            lines.push(format!("{} hears {} of {expected} speakers", place(one), one.state.members.len()));
+            lines.push(format!("{} hears {} of {expected} speakers", one.place(), one.state.members.len()));
         }
         lines
     };
@@ -275,13 +268,13 @@ pub(super) fn answers(herald: &Herald, subject: &Subject) -> Step {
             let unasked_for = state.announced_ms.map_or("never".to_owned(), |ms| format!("{} s ago", ms / 1000));
             lines.push(format!(
                 "{}: {protocol} requests for {address}: {}, answers: {}; frames that announce it: {}, last {unasked_for}",
-                place(one),
+                one.place(),
                 state.requests,
                 state.answers,
                 state.announced
             ));
             if state.requests > 0 && state.answers == 0 {
-                unanswered = Some(place(one));
+                unanswered = Some(one.place());
             }
         }
         unasked |= !all.is_empty() && all.iter().all(|one| one.answer.requests == 0);
@@ -319,15 +312,7 @@ pub(super) fn conflict(herald: &Herald, subject: &Subject) -> Step {
             match herald.node_of(mac) {
                 Some(node) => lines.push(format!("{node} claimed {address} {ago} s ago, too: it owned it before")),
                 None if claim.age_ms <= RECENT_MS => {
-                    return Step::failing(
-                        STEP,
-                        "claimed",
-                        format!(
-                            "a foreign station, {mac}, claims {address}: {claims} times, last {ago} s ago, seen on {}",
-                            place(&one)
-                        ),
-                        "find the host with that MAC address (the switch knows its port) and take the address away, or take it out of the pool",
-                    );
+                    return Step::refused(STEP, &(&one.claimed(*address, claim)).into());
                 }
                 None => lines.push(format!("{mac} claimed {address} {claims} times, last {ago} s ago")),
             }

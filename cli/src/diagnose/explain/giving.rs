@@ -4,6 +4,7 @@ use super::{
     super::{
         facts::{Herald, Service, Subject},
         step::Step,
+        trouble::Trouble,
     },
     list,
 };
@@ -56,14 +57,9 @@ pub(super) fn service(herald: &Herald, subject: &Subject) -> Step {
 /// Whether somebody is there to serve it.
 pub(super) fn herald(herald: &Herald, _: &Subject) -> Step {
     const STEP: &str = "herald";
-    let places = || list(&herald.namespaces);
+    let places = || if herald.namespaces.is_empty() { "any namespace".to_owned() } else { list(&herald.namespaces) };
     if herald.controllers.is_empty() && herald.gaps.is_empty() {
-        return Step::failing(
-            STEP,
-            "no_controller",
-            format!("no pod of Herald's controller is in {}", places()),
-            "install Herald, scale its Deployment up, or name its namespace with --herald-namespace",
-        );
+        return Step::refused(STEP, &(&Trouble::NoController(places())).into());
     }
     if herald.speakers.is_empty() && herald.gaps.is_empty() {
         return Step::failing(
@@ -84,13 +80,7 @@ pub(super) fn herald(herald: &Herald, _: &Subject) -> Step {
         None if herald.controllers.iter().any(|asked| asked.state.is_err()) || herald.controllers.is_empty() => {
             Step::unknown(STEP, "the leading controller could not be asked").also(unready)
         }
-        None => Step::failing(
-            STEP,
-            "no_leader",
-            "no replica of the controller leads",
-            "wait a few seconds; if it lasts, see the controller's log and the Lease herald-controller",
-        )
-        .also(unready),
+        None => Step::refused(STEP, &(&Trouble::NoLeader).into()).also(unready),
         Some(_) if asked < all => {
             Step::unknown(STEP, format!("{asked} of {all} speakers could be asked")).also(unready)
         }
@@ -106,12 +96,7 @@ pub(super) fn standby(herald: &Herald, _: &Subject) -> Step {
     match pods.next() {
         None => Step::unknown(STEP, "not known whether MetalLB runs in the cluster"),
         Some(pods) if pods.is_empty() => Step::ok(STEP, "no MetalLB in the cluster"),
-        Some(pods) => Step::failing(
-            STEP,
-            "standby",
-            format!("Herald stands by while MetalLB runs: {}", list(pods)),
-            "remove MetalLB; Herald starts when its last pod is gone",
-        ),
+        Some(pods) => Step::refused(STEP, &(&Trouble::Standby(list(pods))).into()),
     }
 }
 
@@ -137,13 +122,7 @@ pub(super) fn configuration(herald: &Herald, subject: &Subject) -> Step {
         );
     }
     if !configuration.in_force {
-        return Step::failing(
-            STEP,
-            "no_configuration",
-            "no configuration is in force: Services wait",
-            "create an IPAddressPool, or correct what is wrong: herald validate names it",
-        )
-        .also(problems());
+        return Step::refused(STEP, &(&Trouble::NoConfiguration).into()).also(problems());
     }
     let concerns =
         |name: &str, object: &str| object.starts_with("ConfigMap") || pools(leader, subject).any(|pool| pool == name);
