@@ -40,65 +40,89 @@ impl fmt::Display for Moment {
     }
 }
 
-/// The timing of hellos on a link; every other time is derived from it here and nowhere else.
+/// The timing of a link: how soon a dead node is to be replaced. Every other time is derived from that here and nowhere else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    interval: Duration,
-    missed: u32,
+    target: Duration,
 }
 
 /// A timing that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidTiming {
-    /// The interval is out of range.
-    #[error("hello interval {0:?} is out of range: use 10ms to 10s")]
-    Interval(Duration),
-    /// Too few hellos may be missed.
-    #[error("hold time of {0} hello intervals is too short: one lost frame would move addresses; use 3 to 50")]
-    Missed(u32),
-}
+#[error("failover target {0:?} is out of range: use fast (100ms), calm (1s) or 80ms to 10s")]
+pub struct InvalidTiming(Duration);
 
 impl Timing {
-    /// Hellos every `interval` (10 ms to 10 s); a peer is gone after `missed` (3 to 50) intervals of silence.
+    /// Silent intervals after which a peer is suspected: its node is asked.
+    const SUSPICION: u32 = 2;
+    /// Silent intervals after which a peer is gone whose node cannot be asked.
+    const HOLD: u32 = 4;
+
+    /// A dead node is replaced within about `target` (80 ms to 10 s): a quarter of it is the time between two hellos.
     ///
     /// # Errors
     /// Out of range.
-    pub fn new(interval: Duration, missed: u32) -> Result<Self, InvalidTiming> {
-        if interval < Duration::from_millis(10) || interval > Duration::from_secs(10) {
-            return Err(InvalidTiming::Interval(interval));
+    pub fn new(target: Duration) -> Result<Self, InvalidTiming> {
+        if target < Duration::from_millis(80) || target > Duration::from_secs(10) {
+            return Err(InvalidTiming(target));
         }
-        if !(3..=50).contains(&missed) {
-            return Err(InvalidTiming::Missed(missed));
-        }
-        Ok(Self { interval, missed })
+        Ok(Self { target })
     }
+
+    /// About 100 ms: for links that lose nothing and nodes with processor time to spare.
+    pub const FAST: Self = Self { target: Duration::from_millis(100) };
+    /// About 1 s: for busy or lossy networks.
+    pub const CALM: Self = Self { target: Duration::from_secs(1) };
 
     /// Time between two hellos.
     #[must_use]
-    pub const fn interval(&self) -> Duration {
-        self.interval
+    pub fn interval(&self) -> Duration {
+        self.target / Self::HOLD
     }
 
-    /// How many silent intervals make a peer gone.
+    /// Silence after which a peer with hellos this far apart is suspected.
     #[must_use]
-    pub const fn missed(&self) -> u32 {
-        self.missed
+    pub fn suspicion_of(interval: Duration) -> Duration {
+        interval * Self::SUSPICION
     }
 
-    /// Silence after which a peer is gone.
+    /// Silence after which a peer with hellos this far apart is gone when its node cannot be asked.
+    #[must_use]
+    pub fn hold_of(interval: Duration) -> Duration {
+        interval * Self::HOLD
+    }
+
+    /// Silence after which a peer is suspected.
+    #[must_use]
+    pub fn suspicion(&self) -> Duration {
+        Self::suspicion_of(self.interval())
+    }
+
+    /// Silence after which a peer is gone whose node cannot be asked.
     #[must_use]
     pub fn hold(&self) -> Duration {
-        self.interval * self.missed
+        Self::hold_of(self.interval())
+    }
+
+    /// Time between two asks of a suspected node: 10 ms by default.
+    #[must_use]
+    pub fn echo_gap(&self) -> Duration {
+        self.interval() / 5
+    }
+
+    /// For how long the answer to the last ask is waited for.
+    #[must_use]
+    pub fn echo_patience(&self) -> Duration {
+        self.echo_gap() * 2
     }
 
     /// How long a speaker listens before it believes that nobody else is there.
     #[must_use]
     pub fn listen(&self) -> Duration {
-        self.hold().max(self.interval * 3)
+        self.hold().max(self.interval() * 3)
     }
 
-    /// For how long at most two speakers that hear each other may both answer for an address, after a disturbance: until the next hello that
-    /// gets through has told them of each other. DESIGN section 3, invariant 4.
+    /// For how long at most two speakers that hear each other may both claim an address, after a disturbance: until the next hello that gets
+    /// through has told them of each other. DESIGN section 3, invariant 4.
     #[must_use]
     pub fn overlap_bound(&self) -> Duration {
         self.hold()
@@ -106,8 +130,27 @@ impl Timing {
 }
 
 impl Default for Timing {
-    /// 100 ms, gone after four.
+    /// About 200 ms.
     fn default() -> Self {
-        Self { interval: Duration::from_millis(100), missed: 4 }
+        Self { target: Duration::from_millis(200) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_follows_from_the_target() {
+        for (timing, interval, gap) in [(Timing::default(), 50, 10), (Timing::FAST, 25, 5), (Timing::CALM, 250, 50)] {
+            assert_eq!(timing.interval(), Duration::from_millis(interval));
+            assert_eq!(timing.echo_gap(), Duration::from_millis(gap));
+            // Suspicion, three asks and the patience for the last answer fit into the target.
+            let dead = timing.suspicion() + timing.echo_gap() * 2 + timing.echo_patience();
+            assert!(dead < timing.target, "{timing:?} {dead:?}");
+        }
+        for wrong in [Duration::from_millis(79), Duration::from_secs(11)] {
+            assert_eq!(Timing::new(wrong), Err(InvalidTiming(wrong)));
+        }
     }
 }

@@ -4,9 +4,9 @@
 
 use herald_core::{
     LinkName, NodeName, ServiceKey,
-    membership::Identity,
+    membership::{Change, Identity},
     ownership::Snapshot,
-    speaker::{Effect, Input, Link, Speaker},
+    speaker::{Claim, Effect, Input, Link, Speaker},
     time::{Moment, Timing},
 };
 use herald_wire::{
@@ -47,27 +47,46 @@ impl Random {
 /// What a simulated node does with its machine.
 #[derive(Debug)]
 struct Host {
-    /// `None` while the power is off.
+    /// Whether its machine runs: then its kernel answers for its own addresses, whatever its speaker does.
+    power: bool,
+    /// `None` while no speaker's process runs.
     speaker: Option<Speaker>,
     /// With the segment that each is on.
     links: Vec<(usize, Link)>,
     /// While paused nothing of the process runs; frames wait in its socket.
     paused_until: Option<Moment>,
+    /// While suspended its kernel does not run either.
+    suspended: bool,
     inbox: Vec<Delivery>,
-    answers: BTreeMap<LinkName, BTreeSet<IpAddr>>,
+    answers: BTreeMap<LinkName, BTreeMap<IpAddr, Claim>>,
     /// How often each address was said unasked.
     gratuitous: BTreeMap<IpAddr, usize>,
     /// Services that it said lack an interface, in order.
     lacking: Vec<ServiceKey>,
-    /// Whether its kernel answers asks for its own addresses.
-    kernel: bool,
+    /// What became of its peers, in order.
+    changes: Vec<(Moment, Change)>,
 }
 
 /// A frame on its way to a link.
 #[derive(Debug, Clone)]
 enum Delivery {
-    Hello { link: LinkName, from_mac: Mac, hello: Hello },
-    Asked { link: LinkName, address: IpAddr },
+    Hello {
+        link: LinkName,
+        from_mac: Mac,
+        hello: Hello,
+    },
+    /// Who has the address: only that station is asked, or everybody; the answer goes to that node's link.
+    Asked {
+        link: LinkName,
+        address: IpAddr,
+        to: Option<Mac>,
+        by: (NodeName, LinkName),
+    },
+    Answer {
+        link: LinkName,
+        address: IpAddr,
+        from: Mac,
+    },
 }
 
 impl Host {
@@ -85,6 +104,8 @@ pub struct Lan {
     pub loss_per_mille: u64,
     /// Every hello is lost; asks pass (a switch or hypervisor that filters).
     pub drop_hellos: bool,
+    /// No kernel answers asks (`arp_ignore`, a filter).
+    pub mute_kernels: bool,
     /// A frame takes up to this long.
     pub max_delay: Duration,
     timing: Timing,
@@ -105,6 +126,7 @@ impl Lan {
             now: Moment::default() + Duration::from_secs(3600),
             loss_per_mille: 0,
             drop_hellos: false,
+            mute_kernels: false,
             max_delay: Duration::from_micros(300),
             timing,
             random: Random::new(seed),
@@ -126,13 +148,15 @@ impl Lan {
     pub fn add_on(&mut self, node: &str, links: Vec<(usize, Link)>) {
         let host = Host {
             lacking: Vec::new(),
+            power: true,
             speaker: None,
             links,
             paused_until: None,
+            suspended: false,
             inbox: Vec::new(),
             answers: BTreeMap::new(),
             gratuitous: BTreeMap::new(),
-            kernel: true,
+            changes: Vec::new(),
         };
         self.hosts.insert(node.into(), host);
         self.power_on(node);
@@ -143,7 +167,7 @@ impl Lan {
         self.hosts.get_mut(&NodeName::from(node)).unwrap_or_else(|| panic!("no such node: {node}"))
     }
 
-    /// Starts the node's speaker, as a new process.
+    /// Switches the node on and starts its speaker, as a new process; on a running node only that.
     pub fn power_on(&mut self, node: &str) {
         let (timing, now, snapshot) = (self.timing, self.now, Arc::clone(&self.snapshot));
         let host = self.host(node);
@@ -158,35 +182,47 @@ impl Lan {
         }
         host.speaker = Some(speaker);
         host.paused_until = None;
-        host.kernel = true;
+        (host.power, host.suspended) = (true, false);
         self.poll(&node.into());
     }
 
     /// Power loss: nothing is said any more.
     pub fn power_off(&mut self, node: &str) {
+        self.kill(node);
+        self.host(node).power = false;
+    }
+
+    /// The speaker's process is gone without a word (SIGKILL, a crash); the node's kernel lives on.
+    pub fn kill(&mut self, node: &str) {
         let host = self.host(node);
         host.speaker = None;
+        host.paused_until = None;
         host.answers.clear();
         host.inbox.clear();
-        host.kernel = false;
     }
 
     /// The speaker is told to end (SIGTERM) and its process is gone after its last words; the node's kernel lives on.
     pub fn stop(&mut self, node: &str, leaving: bool) {
         let now = self.now;
-        if let Some(speaker) = &mut self.host(node).speaker {
-            speaker.handle(Input::Stop { leaving }, now);
+        for _ in 0..3 {
+            if let Some(speaker) = &mut self.host(node).speaker {
+                speaker.handle(Input::Stop { leaving }, now);
+            }
+            self.poll(&node.into());
         }
-        self.poll(&node.into());
-        let host = self.host(node);
-        host.speaker = None;
-        host.answers.clear();
+        self.kill(node);
     }
 
-    /// The process does not run for so long (frozen, starved, suspended); its clock goes on.
+    /// The process does not run for so long (frozen, starved); the node's kernel and clock go on.
     pub fn pause(&mut self, node: &str, how_long: Duration) {
         let until = self.now + how_long;
         self.host(node).paused_until = Some(until);
+    }
+
+    /// The whole machine does not run for so long (a virtual machine that is moved, suspend); its clock goes on.
+    pub fn suspend(&mut self, node: &str, how_long: Duration) {
+        self.pause(node, how_long);
+        self.host(node).suspended = true;
     }
 
     /// Frames from `from` to `to` do not arrive any more.
@@ -240,25 +276,56 @@ impl Lan {
         self.hosts.get(&NodeName::from(node)).and_then(|host| host.gratuitous.get(&address)).copied().unwrap_or(0)
     }
 
-    /// Who would answer a broadcast request for the address on that segment now, if the request reached everybody.
+    /// Where the address is, as answers to a broadcast request say now, if the request reached everybody.
     #[must_use]
     pub fn answering(&self, segment: usize, address: IpAddr) -> BTreeSet<NodeName> {
-        self.answering_links(segment, address).into_iter().map(|(node, _)| node).collect()
+        self.claims(segment, address).into_iter().map(|(_, at)| at).collect()
+    }
+
+    /// Who says so, and where the address is then.
+    #[must_use]
+    pub fn claims(&self, segment: usize, address: IpAddr) -> BTreeSet<(NodeName, NodeName)> {
+        let owner_of = |mac: Mac| {
+            let has = |host: &Host| host.links.iter().any(|(_, link)| link.mac == mac);
+            self.hosts.iter().find(|(_, host)| has(host)).map(|(node, _)| node.clone())
+        };
+        self.answers(segment, address).into_iter().filter_map(|(by, _, mac)| Some((by, owner_of(mac)?))).collect()
+    }
+
+    /// Who would answer, for itself or for another node.
+    #[must_use]
+    pub fn answerers(&self, segment: usize, address: IpAddr) -> BTreeSet<NodeName> {
+        self.answers(segment, address).into_iter().map(|(node, ..)| node).collect()
     }
 
     /// The same, with the links that they answer on.
     #[must_use]
     pub fn answering_links(&self, segment: usize, address: IpAddr) -> BTreeSet<(NodeName, LinkName)> {
-        let answers = |host: &Host, link: &LinkName| {
-            host.paused_until.is_none()
-                && host.answers.get(link).is_some_and(|addresses| addresses.contains(&address))
-                && host.speaker.as_ref().and_then(|s| s.good_until(link)).is_some_and(|until| self.now <= until)
+        self.answers(segment, address).into_iter().map(|(node, link, _)| (node, link)).collect()
+    }
+
+    /// Who answers, on which link, and the MAC address that the answer gives.
+    fn answers(&self, segment: usize, address: IpAddr) -> Vec<(NodeName, LinkName, Mac)> {
+        let claim = |host: &Host, link: &Link| {
+            let good =
+                host.speaker.as_ref().and_then(|s| s.good_until(&link.name)).is_some_and(|until| self.now <= until);
+            let claim = host.answers.get(&link.name)?.get(&address).filter(|_| host.paused_until.is_none() && good)?;
+            Some(match claim {
+                Claim::Own => link.mac,
+                Claim::For(mac) => *mac,
+            })
         };
-        let of = |(node, host): (&NodeName, &Host)| -> Vec<(NodeName, LinkName)> {
-            let here = host.links.iter().filter(|(own, link)| *own == segment && answers(host, &link.name));
-            here.map(|(_, link)| (node.clone(), link.name.clone())).collect()
+        let of = |(node, host): (&NodeName, &Host)| -> Vec<(NodeName, LinkName, Mac)> {
+            let here = host.links.iter().filter(|(own, _)| *own == segment);
+            here.filter_map(|(_, link)| Some((node.clone(), link.name.clone(), claim(host, link)?))).collect()
         };
         self.hosts.iter().flat_map(of).collect()
+    }
+
+    /// What a node saw become of its peers, in order.
+    #[must_use]
+    pub fn changes(&self, node: &str) -> &[(Moment, Change)] {
+        self.hosts.get(&NodeName::from(node)).map_or(&[], |host| &host.changes)
     }
 
     /// Which Services a node said to lack an interface, in order.
@@ -309,14 +376,20 @@ impl Lan {
             && *moment <= self.now
             && let Some((_, (to, delivery))) = self.in_flight.pop_first()
         {
-            if let Some(host) = self.hosts.get_mut(&to) {
-                host.inbox.push(delivery);
-                touched.insert(to);
+            match delivery {
+                Delivery::Asked { link, address, to: station, by } => self.asked(&to, &link, address, station, by),
+                other => {
+                    if let Some(host) = self.hosts.get_mut(&to).filter(|host| host.power && !host.suspended) {
+                        host.inbox.push(other);
+                        touched.insert(to);
+                    }
+                }
             }
         }
         for (node, host) in &mut self.hosts {
             if host.paused_until.is_some_and(|until| until <= self.now) {
                 host.paused_until = None;
+                host.suspended = false;
                 touched.insert(node.clone());
             }
             if host.speaker.as_ref().and_then(Speaker::next_deadline).is_some_and(|deadline| deadline <= self.now) {
@@ -336,23 +409,20 @@ impl Lan {
             return;
         }
         let inbox = std::mem::take(&mut host.inbox);
-        let mut replies = Vec::new();
+        let Some(speaker) = &mut host.speaker else { return };
         for delivery in inbox {
             match delivery {
                 Delivery::Hello { link, from_mac, hello } => {
-                    if let Some(speaker) = &mut host.speaker {
-                        speaker.handle(Input::Hello { link, from: from_mac, hello: Box::new(hello) }, now);
-                    }
+                    let hello = Box::new(hello);
+                    speaker.handle(Input::Hello { link, from: from_mac, by_datagram: false, hello }, now);
                 }
-                // The kernel answers for the node's own addresses whatever the speaker does.
-                Delivery::Asked { link, address } => replies.push((link, address)),
+                Delivery::Answer { link, address, from } => {
+                    speaker.handle(Input::Answered { link, address, from }, now);
+                }
+                Delivery::Asked { .. } => {}
             }
         }
-        let effects = host.speaker.as_mut().map(|speaker| speaker.poll(now)).unwrap_or_default();
-        for (link, address) in replies {
-            self.answer_ask(node, &link, address);
-        }
-        for effect in effects {
+        for effect in speaker.poll(now) {
             self.carry_out(node, effect);
         }
     }
@@ -370,9 +440,13 @@ impl Lan {
                 };
                 self.broadcast(node, &link, |link| Delivery::Hello { link, from_mac, hello: hello.clone() });
             }
-            Effect::Ask { link, address } => self.broadcast(node, &link, |link| Delivery::Asked { link, address }),
+            Effect::Ask { link, address, to } => {
+                let by = (node.clone(), link.clone());
+                self.broadcast(node, &link, |link| Delivery::Asked { link, address, to, by: by.clone() });
+            }
             Effect::LacksInterface(service) => host.lacking.push(service),
-            Effect::Membership { .. } | Effect::Announcing(_) | Effect::Withdrawn(_) => {}
+            Effect::Membership { change, .. } => host.changes.push((self.now, change)),
+            Effect::Announcing(_) | Effect::Withdrawn(_) => {}
         }
     }
 
@@ -380,7 +454,7 @@ impl Lan {
     fn broadcast(&mut self, from: &NodeName, on: &LinkName, delivery: impl Fn(LinkName) -> Delivery) {
         let Some(segment) = self.hosts.get(from).and_then(|host| host.segment_of(on)) else { return };
         let mut to: Vec<(NodeName, LinkName)> = Vec::new();
-        for (node, host) in self.hosts.iter().filter(|(_, host)| host.speaker.is_some() || host.kernel) {
+        for (node, host) in self.hosts.iter().filter(|(_, host)| host.power) {
             let here = host.links.iter().filter(|(own, link)| *own == segment && (node != from || link.name != *on));
             to.extend(here.map(|(_, link)| (node.clone(), link.name.clone())));
         }
@@ -402,22 +476,21 @@ impl Lan {
         self.in_flight.insert((self.now + delay, self.frames), (to, delivery));
     }
 
-    fn answer_ask(&mut self, node: &NodeName, link: &LinkName, address: IpAddr) {
-        let Some(host) = self.hosts.get(node) else { return };
+    /// What a kernel does, in no time: it answers for its own addresses on any of its links.
+    fn asked(
+        &mut self,
+        node: &NodeName,
+        link: &LinkName,
+        address: IpAddr,
+        station: Option<Mac>,
+        (by, on): (NodeName, LinkName),
+    ) {
+        let Some(host) = self.hosts.get(node).filter(|host| host.power && !host.suspended) else { return };
         let own = host.links.iter().any(|(_, link)| link.addresses.iter().any(|own| own.ip() == address));
-        let Some(segment) = host.segment_of(link).filter(|_| host.kernel && own) else { return };
-        let now = self.now;
-        let askers: Vec<NodeName> = self.hosts.keys().filter(|other| *other != node).cloned().collect();
-        for asker in askers {
-            let lost =
-                self.cut.contains(&(node.clone(), asker.clone())) || self.random.below(1000) < self.loss_per_mille;
-            let Some(host) = self.hosts.get_mut(&asker).filter(|_| !lost) else { continue };
-            let here = host.links.iter().filter(|(own, _)| *own == segment).map(|(_, link)| link.name.clone());
-            for link in here.collect::<Vec<_>>() {
-                if let Some(speaker) = &mut host.speaker {
-                    speaker.handle(Input::Answered { link, address }, now);
-                }
-            }
-        }
+        let here = host.links.iter().find(|(_, own)| own.name == *link).map(|(_, link)| link.mac);
+        let Some(mac) = here.filter(|mac| own && !self.mute_kernels && station.is_none_or(|to| to == *mac)) else {
+            return;
+        };
+        self.send(&node.clone(), by, Delivery::Answer { link: on, address, from: mac });
     }
 }

@@ -54,8 +54,11 @@ pub struct Hello {
     pub link: u8,
     /// The sender's usable links.
     pub links: Vec<LinkInfo>,
-    /// [`peer_hash`] of every peer that the sender heard within its hold time on this link.
+    /// [`peer_hash`] of every peer that the sender heard lately on this link: those that it does not suspect.
     pub heard: Vec<u32>,
+    /// [`peer_hash`] of peers that the sender keeps the place of while their speakers restart, at most [`MAX_KEPT`] of them: whoever is named
+    /// goes on where it was. Empty when an older speaker does not say it.
+    pub kept: Vec<u32>,
     /// The state of the cluster that the sender decides on.
     pub stamp: Stamp,
 }
@@ -100,6 +103,8 @@ pub fn peer_hash(cluster: ClusterId, node: &str) -> u32 {
 
 /// Most entries of a heard-set. More is an error, never a silent cut: a peer left out would believe that nobody hears it.
 pub const MAX_HEARD: usize = 200;
+/// Most peers whose place is kept in one hello; the rest is cut: nothing but a burst of announcements depends on it.
+pub const MAX_KEPT: usize = 32;
 /// Most links in a hello; the sending link always is one of them.
 pub const MAX_LINKS: usize = 16;
 /// Most addresses of a link in a hello.

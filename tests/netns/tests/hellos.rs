@@ -41,6 +41,7 @@ fn hello(host: &Host, cluster: ClusterId) -> Hello {
         link: 0,
         links: vec![LinkInfo { mac: host.mac("eth0").parse().unwrap(), name: None, addresses: vec![] }],
         heard: vec![],
+        kept: vec![],
         stamp: Stamp::default(),
     }
 }

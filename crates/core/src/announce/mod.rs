@@ -46,8 +46,9 @@ struct Schedule {
 }
 
 impl Announcer {
-    /// Makes exactly these places announced: new ones get a burst, others go on, missing ones fall silent.
-    pub fn set(&mut self, owned: &BTreeSet<Place>, now: Moment) {
+    /// Makes exactly these places announced: new ones get a burst, others go on, missing ones fall silent. Where a place was `kept` for this
+    /// node while its speaker restarted, the neighbours know it already: it is said once, some time later, as a refresh.
+    pub fn set(&mut self, owned: &BTreeSet<Place>, kept: impl Fn(&LinkName) -> bool, now: Moment) {
         let gone: Vec<Place> = self.announced.keys().filter(|place| !owned.contains(*place)).cloned().collect();
         for place in gone {
             if let Some(schedule) = self.announced.remove(&place) {
@@ -56,7 +57,11 @@ impl Announcer {
         }
         for place in owned {
             if !self.announced.contains_key(place) {
-                self.start(place.clone(), now);
+                if kept(&place.0) {
+                    self.resume(place.clone(), now);
+                } else {
+                    self.start(place.clone(), now);
+                }
             }
         }
     }
@@ -70,6 +75,13 @@ impl Announcer {
             }
             self.start(place, now);
         }
+    }
+
+    fn resume(&mut self, place: Place, now: Moment) {
+        // Spread over a few seconds, as the refreshes are over a minute.
+        let next = now + (REFRESH - jittered(&place));
+        self.announced.insert(place.clone(), Schedule { since: now, step: BURST.len(), next });
+        self.queue.insert((next, place));
     }
 
     fn start(&mut self, place: Place, now: Moment) {

@@ -22,7 +22,7 @@ fn said(announcer: &mut Announcer, how_long: Duration) -> Vec<(Duration, Place)>
 #[test]
 fn a_new_address_gets_its_burst_and_then_a_refresh_a_minute() {
     let mut announcer = Announcer::default();
-    announcer.set(&BTreeSet::from([place(1)]), start());
+    announcer.set(&BTreeSet::from([place(1)]), |_| false, start());
     let said: Vec<Duration> = said(&mut announcer, Duration::from_secs(190)).into_iter().map(|(at, _)| at).collect();
     assert_eq!(said[..BURST.len()], BURST);
     let refreshes = &said[BURST.len()..];
@@ -36,26 +36,26 @@ fn a_new_address_gets_its_burst_and_then_a_refresh_a_minute() {
 fn repeating_the_same_set_says_nothing_again() {
     let mut announcer = Announcer::default();
     let owned = BTreeSet::from([place(1)]);
-    announcer.set(&owned, start());
+    announcer.set(&owned, |_| false, start());
     assert_eq!(announcer.due(start()).len(), 1);
-    announcer.set(&owned, start() + Duration::from_millis(10));
+    announcer.set(&owned, |_| false, start() + Duration::from_millis(10));
     assert!(announcer.due(start() + Duration::from_millis(10)).is_empty());
 }
 
 #[test]
 fn what_is_given_up_is_not_said_any_more() {
     let mut announcer = Announcer::default();
-    announcer.set(&BTreeSet::from([place(1), place(2)]), start());
-    announcer.set(&BTreeSet::from([place(2)]), start());
+    announcer.set(&BTreeSet::from([place(1), place(2)]), |_| false, start());
+    announcer.set(&BTreeSet::from([place(2)]), |_| false, start());
     assert!(said(&mut announcer, Duration::from_secs(70)).iter().all(|(_, p)| *p == place(2)));
-    announcer.set(&BTreeSet::new(), start());
+    announcer.set(&BTreeSet::new(), |_| false, start());
     assert_eq!(announcer.next_deadline(), None);
 }
 
 #[test]
 fn after_a_pause_what_was_missed_is_said_once() {
     let mut announcer = Announcer::default();
-    announcer.set(&BTreeSet::from([place(1)]), start());
+    announcer.set(&BTreeSet::from([place(1)]), |_| false, start());
     assert_eq!(announcer.due(start() + Duration::from_secs(3600)), [place(1)]);
     assert!(announcer.next_deadline().unwrap() > start() + Duration::from_secs(3600));
 }
@@ -64,7 +64,7 @@ fn after_a_pause_what_was_missed_is_said_once() {
 fn a_link_that_changed_says_its_addresses_again_and_only_those() {
     let mut announcer = Announcer::default();
     let other: Place = ("eth1".into(), IpAddr::from([192, 0, 2, 1]));
-    announcer.set(&BTreeSet::from([place(1), other.clone()]), start());
+    announcer.set(&BTreeSet::from([place(1), other.clone()]), |_| false, start());
     let later = start() + Duration::from_secs(10);
     announcer.due(later);
     announcer.again(&"eth0".into(), later);
@@ -76,11 +76,20 @@ fn a_thousand_addresses_are_not_refreshed_in_one_moment() {
     let mut announcer = Announcer::default();
     let owned: BTreeSet<Place> =
         (0..1000_u16).map(|n| ("eth0".into(), IpAddr::from([10, 0, n.to_be_bytes()[0], n.to_be_bytes()[1]]))).collect();
-    announcer.set(&owned, start());
+    announcer.set(&owned, |_| false, start());
     let moments: BTreeSet<Duration> = said(&mut announcer, Duration::from_secs(65))
         .into_iter()
         .map(|(at, _)| at)
         .filter(|at| *at > Duration::from_secs(10))
         .collect();
     assert!(moments.len() > 50, "{} moments", moments.len());
+}
+
+#[test]
+fn what_was_kept_gets_no_burst() {
+    let mut announcer = Announcer::default();
+    announcer.set(&BTreeSet::from([place(1), place(2)]), |_| true, start());
+    let said = said(&mut announcer, Duration::from_secs(50));
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said.iter().all(|(at, _)| *at <= REFRESH / 10), "{said:?}");
 }

@@ -3,124 +3,48 @@
 //! One state machine per link: hellos, answers to asks and deadlines in; who is a member, which frames to send and the next deadline out.
 //! The rules, in the order of DESIGN section 5:
 //!
-//! 1. A peer is a member while its hellos come; silent for its hold time, or saying that it leaves, it is gone.
-//! 2. A name that is no Node is no member.
-//! 3. A peer that the API shows as running but whose hellos never come is *presumed* while its address answers our asks.
-//! 4. Absence is believed only after listening: at start, when the link comes up, and after a late wake-up.
-//! 5. Who is in nobody's heard-set does not answer: it hears, but is not heard.
-//!
-//! To come at this place: suspicion and echo before rule 1 declares a peer gone, the grace of a restarting owner, and its stand-in.
+//! 1. A peer is a member while its hellos come. After two silent intervals it is suspected: its kernel is asked ([`echo`]).
+//! 2. Silent, its kernel too, and heard by no peer that is heard here: it is gone. Who says that it leaves is gone at once. Where a kernel
+//!    answers no asks, the hold time alone decides.
+//! 3. Silent or saying that it restarts, while its kernel answers: its place is kept for a grace, and it is asked on. Until it is back and
+//!    ready, somebody stands in for it; who that is says [`crate::ownership::Plan::stand_in`].
+//! 4. A peer that the API shows as running but whose hellos never come is *presumed* while its address answers our asks.
+//! 5. A name that is no Node is no member.
+//! 6. Absence is believed only after listening: at start, when the link comes up, and after a late wake-up.
+//! 7. Who is in nobody's heard-set does not answer: it hears, but is not heard.
 
 mod asks;
+mod echo;
+mod peer;
 mod peers;
 mod reasons;
 #[cfg(test)]
 mod tests;
+mod types;
 
 use crate::{
     LinkName, NodeName, Set,
     time::{Moment, Timing},
 };
-use asks::Asks;
+use asks::{Asks, Unheard};
 use herald_wire::{
     Mac,
-    hello::{ClusterId, Flags, Hello, IfName, LinkInfo, Stamp},
+    hello::{Flags, Hello, IfName},
 };
+use peer::{Judged, Peer, State};
 pub use peers::{Gone, Ignored};
-use peers::{Heard, Peer, Peers};
-use serde::Serialize;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    time::Duration,
-};
+use peers::{Heard, Peers};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+pub use types::{Change, Expected, Frame, Identity, Member, Roster, Speaking, Standing};
 
-/// Who this speaker is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// UID of the cluster's `kube-system` namespace.
-    pub cluster: ClusterId,
-    /// Name of the node it runs on.
-    pub node: NodeName,
-    /// Grows with every start of the process on this node.
-    pub incarnation: u64,
-}
-
-/// What the API says about who may be on this link.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Roster {
-    /// Every Node of the cluster.
-    pub nodes: BTreeSet<NodeName>,
-    /// Other nodes with a ready speaker pod and an InternalIP in a subnet of this link, with that address.
-    pub expected: BTreeMap<NodeName, IpAddr>,
-}
-
-/// What this speaker says in its next hello, beside what the membership itself knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Speaking {
-    /// Whether it could own addresses as far as the rest of the speaker is concerned.
-    pub ready: bool,
-    /// Whether it goes away for good.
-    pub leaving: bool,
-    /// Whether it goes away for a moment.
-    pub restarting: bool,
-    /// Its usable links.
-    pub links: Vec<LinkInfo>,
-    /// Index of this link among them.
-    pub link: u8,
-    /// The state of the cluster that it decides on.
-    pub stamp: Stamp,
-}
-
-/// Whether this speaker may answer on this link, and why not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Standing {
-    /// Absence cannot be believed yet: after start or link up.
-    Listening,
-    /// Woke up later than the hold time: others may have taken over.
-    Late,
-    /// Hears peers, but none of them hears this speaker.
-    Unheard,
-    /// Takes part.
-    Present,
-}
-
-/// What is known of a member.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Member {
-    /// May own addresses.
-    pub ready: bool,
-    /// Never heard here; counts because the API shows it running and its address answers.
-    pub presumed: bool,
-    /// What its links on this segment are called on its node; empty when that is not known (presumed, or an older speaker).
-    pub links: Set<LinkName>,
-}
-
-/// A frame to be sent on the link.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Frame {
-    /// The hello, to the group and, as unicast UDP, to these peers that are not heard on the link.
-    Hello(Hello, Vec<IpAddr>),
-    /// Ask this address whether it is there (ARP request or Neighbor Solicitation).
-    Ask(IpAddr),
-}
-
-/// What changed on the link: for logs, metrics and `explain`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub enum Change {
-    /// First hello of a peer, or of its new incarnation.
-    Joined(NodeName),
-    /// A peer is gone.
-    Left(NodeName, Gone),
-    /// A peer says that it may, or may not any more, own addresses.
-    Ready(NodeName, bool),
-    /// A peer is counted as present though never heard (see rule 3), or not any more.
-    Presumed(NodeName, bool),
-    /// Which links a peer has here, or what they are called, is other than before.
-    Links(NodeName),
-    /// This speaker's own standing.
-    Standing(Standing),
-}
+/// How long the place of a restarting speaker is kept at least.
+pub const GRACE: Duration = Duration::from_secs(30);
+/// How long it is kept while the API shows a pod there, also one that cannot start yet: its image is being pulled.
+pub const GRACE_WITH_POD: Duration = Duration::from_secs(600);
+/// How long the API may show no pod: between the old one and the new one of a DaemonSet there is none.
+pub const UNSHOWN: Duration = Duration::from_secs(5);
+/// How often the node of a restarting speaker is asked.
+const RESTARTING_EVERY: Duration = Duration::from_millis(100);
 
 /// The membership of one link.
 #[derive(Debug)]
@@ -137,6 +61,8 @@ pub struct Membership {
     /// Until when nothing is judged, because the wake-up was late and hellos may wait in the socket.
     judge_after: Moment,
     heard_by_others: Moment,
+    /// When a peer last said that it keeps this speaker's place.
+    kept_by_others: Option<Moment>,
     roster: Option<Roster>,
     peers: Peers,
     asks: Asks,
@@ -159,6 +85,7 @@ impl Membership {
             told: None,
             judge_after: now,
             heard_by_others: now,
+            kept_by_others: None,
             roster: None,
             peers: Peers::default(),
             asks: Asks::default(),
@@ -167,11 +94,11 @@ impl Membership {
         }
     }
 
-    /// Takes a hello that arrived on this link from this MAC; its authenticity has been checked.
+    /// Takes a hello that arrived on this link from this MAC; its authenticity has been checked. `by_datagram`: as unicast UDP.
     ///
     /// # Errors
     /// It says nothing about a peer, with the reason.
-    pub fn hear(&mut self, hello: &Hello, from: Mac, now: Moment) -> Result<(), Ignored> {
+    pub fn hear(&mut self, hello: &Hello, from: Mac, by_datagram: bool, now: Moment) -> Result<(), Ignored> {
         let node = NodeName::new(hello.node.as_str());
         if node == self.me.node {
             if hello.incarnation != self.me.incarnation {
@@ -184,32 +111,40 @@ impl Membership {
         if hello.heard.contains(&me) {
             self.heard_by_others = now;
         }
-        match self.peers.hear(&node, hello, from, self.timing, now)? {
-            Heard::New => {
-                self.asks.heard(&node);
-                self.changes.push(Change::Joined(node));
-            }
-            Heard::Readiness(ready) => self.changes.push(Change::Ready(node, ready)),
-            Heard::Leaving => self.changes.push(Change::Left(node, Gone::Leaving)),
-            Heard::Links => self.changes.push(Change::Links(node)),
-            Heard::Same => {}
+        if hello.kept.contains(&me) {
+            self.kept_by_others = Some(now);
         }
+        let change = match self.peers.hear(&node, hello, from, by_datagram, now)? {
+            Heard::New => {
+                if self.asks.heard(&node) {
+                    self.peers.keep(&node, now);
+                }
+                Change::Joined(node)
+            }
+            Heard::Readiness(ready) => Change::Ready(node, ready),
+            Heard::Leaving => Change::Left(node, Gone::Leaving),
+            Heard::Restarting => Change::Restarting(node),
+            Heard::Back => Change::Back(node),
+            Heard::Links => Change::Links(node),
+            Heard::Same => return Ok(()),
+        };
+        self.changes.push(change);
         Ok(())
     }
 
-    /// Takes an answer to an ask: that address is there.
-    pub fn answered(&mut self, address: IpAddr, now: Moment) {
-        for (node, presumed) in self.asks.answered(address, now) {
-            self.changes.push(Change::Presumed(node, presumed));
+    /// Takes an answer to an ask: that address is there, at this MAC.
+    pub fn answered(&mut self, address: IpAddr, from: Mac) {
+        self.peers.answered(address, from);
+        for (node, awaited) in self.asks.answered(address, from) {
+            self.changes.push(if awaited { Change::Restarting(node) } else { Change::Presumed(node, true) });
         }
     }
 
     /// Takes the newest word of the API.
-    pub fn set_roster(&mut self, roster: Roster) {
-        for node in self.asks.expect(&roster.expected, |node| self.peers.ever_heard(node)) {
-            self.changes.push(Change::Presumed(node, false));
-        }
-        self.peers.forget_except(&roster.expected);
+    pub fn set_roster(&mut self, roster: Roster, now: Moment) {
+        let listening = self.standing == Standing::Listening;
+        self.peers.expect(&roster.expected, now);
+        self.asks.expect(&roster.expected, |node| self.peers.ever_heard(node), listening, now);
         self.roster = Some(roster);
     }
 
@@ -248,13 +183,19 @@ impl Membership {
         if now < self.judge_after {
             return;
         }
-        for node in self.peers.expire(now) {
-            self.changes.push(Change::Left(node, Gone::Silent));
+        for (node, judged) in self.peers.judge(self.timing, now) {
+            match judged {
+                Judged::Gone(why) => self.changes.push(Change::Left(node, why)),
+                Judged::Restarting => self.changes.push(Change::Restarting(node)),
+                Judged::Unready => self.changes.push(Change::Ready(node, false)),
+                Judged::Forgotten => {}
+            }
         }
         for node in self.peers.expire_links(now) {
             self.changes.push(Change::Links(node));
         }
-        for node in self.asks.expire(now) {
+        let listening = self.standing == Standing::Listening;
+        for node in self.asks.expire(self.timing, listening, now) {
             self.changes.push(Change::Presumed(node, false));
         }
         let hold = self.timing.hold();
@@ -263,7 +204,7 @@ impl Membership {
     }
 
     fn judge_standing(&mut self, now: Moment) {
-        let hears_somebody = self.peers.iter().any(|(_, peer)| !peer.flags.leaving);
+        let hears_somebody = self.peers.iter().any(|(_, peer)| !peer.flags.leaving && peer.is_speaking(now));
         if !hears_somebody {
             self.heard_by_others = self.heard_by_others.max(now);
         }
@@ -289,8 +230,9 @@ impl Membership {
             leaving: speaking.leaving,
             restarting: speaking.restarting,
         };
-        // A change of readiness does not wait for the next interval: others act on it.
-        if now >= self.next_hello || self.told != Some(flags) {
+        // A change of readiness does not wait for the next interval: others act on it. Last words are repeated: nobody asks for them again.
+        let last_words = flags.leaving || flags.restarting;
+        if now >= self.next_hello || self.told != Some(flags) || last_words {
             *sequence += 1;
             self.told = Some(flags);
             self.next_hello = now + self.jittered(*sequence);
@@ -304,19 +246,26 @@ impl Membership {
                 flags,
                 link: speaking.link,
                 links: speaking.links.clone(),
-                heard: self.peers.heard_set(self.me.cluster, *sequence),
+                heard: self.peers.heard_set(*sequence, now),
+                kept: self.peers.kept_set(),
                 stamp: speaking.stamp,
             };
-            frames.push(Frame::Hello(hello, self.unheard_addresses()));
+            frames.push(Frame::Hello(hello, self.unheard_addresses(now)));
         }
-        frames.extend(self.asks.due(now, self.timing, self.standing).into_iter().map(Frame::Ask));
+        if let Some(roster) = &self.roster {
+            let asks = self.peers.asks(&roster.expected, self.timing, now);
+            frames.extend(asks.into_iter().map(|(address, to)| Frame::Ask(address, to)));
+        }
+        let unheard = self.asks.due(now, self.timing, self.standing);
+        frames.extend(unheard.into_iter().map(|address| Frame::Ask(address, None)));
         frames
     }
 
-    /// Peers that the API shows here and that are not heard: they get hellos as unicast too.
-    fn unheard_addresses(&self) -> Vec<IpAddr> {
+    /// Peers that the API shows here and whose frames are not heard: they get hellos as unicast too.
+    fn unheard_addresses(&self, now: Moment) -> Vec<IpAddr> {
         let Some(roster) = &self.roster else { return Vec::new() };
-        roster.expected.iter().filter(|(node, _)| !self.peers.contains(node)).map(|(_, address)| *address).collect()
+        let running = roster.expected.iter().filter(|(node, pod)| pod.ready && !self.peers.hears_frames_of(node, now));
+        running.filter_map(|(_, pod)| pod.address).collect()
     }
 
     /// A link carries at most about 1,000 hellos a second: with more than 100 members at 100 ms the interval stretches.
@@ -336,7 +285,7 @@ impl Membership {
     /// When this machine wants to be woken at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> Moment {
-        [self.peers.next_expiry(), self.asks.next(self.timing)]
+        [self.peers.next_wake(self.timing, self.last_wake), self.asks.next(self.timing, self.last_wake)]
             .into_iter()
             .flatten()
             .map(|deadline| deadline.max(self.judge_after))
@@ -355,16 +304,39 @@ impl Membership {
     pub fn members(&self) -> BTreeMap<NodeName, Member> {
         let Some(roster) = &self.roster else { return BTreeMap::new() };
         let member = |peer: &Peer| Member {
-            ready: peer.flags.ready,
+            ready: peer.ready,
             presumed: false,
-            links: peer.here().map(|name| name.as_str().into()).collect(),
+            restarting: matches!(peer.state, State::Restarting { .. }),
+            links: peer.names().map(|name| name.as_str().into()).collect(),
         };
         let there = self.peers.iter().filter(|(_, peer)| !peer.flags.leaving);
         let heard = there.map(|(node, peer)| (node.clone(), member(peer)));
-        let unheard = || Member { ready: true, presumed: true, links: Set::default() };
-        let presumed = self.asks.present().map(|node| (node.clone(), unheard()));
+        let unheard = |peer: Unheard<'_>| {
+            (
+                peer.node.clone(),
+                Member { ready: true, presumed: !peer.awaited, restarting: peer.awaited, links: Set::default() },
+            )
+        };
         // A peer that was heard is never presumed, so no name comes twice.
-        heard.chain(presumed).filter(|(node, _)| roster.nodes.contains(node)).collect()
+        heard.chain(self.asks.present().map(unheard)).filter(|(node, _)| roster.nodes.contains(node)).collect()
+    }
+
+    /// Where on this link a member has what it announces: of its links with these names the one with an address that `prefers`, then the first.
+    pub fn mac_of(&self, node: &NodeName, links: &[&LinkName], prefers: impl Fn(IpAddr) -> bool) -> Option<Mac> {
+        let unheard = || self.asks.present().find(|peer| peer.node == node).map(|peer| peer.mac);
+        self.peers.get(node).map_or_else(unheard, |peer| peer.mac(links, prefers))
+    }
+
+    /// Whether a member's hellos name this MAC address as one of its links'.
+    #[must_use]
+    pub fn is_of_a_member(&self, mac: Mac) -> bool {
+        self.peers.iter().any(|(_, peer)| peer.has(mac))
+    }
+
+    /// Whether peers kept this speaker's place until now: it goes on where it was, and its neighbours need not be told.
+    #[must_use]
+    pub fn was_kept(&self, now: Moment) -> bool {
+        self.kept_by_others.is_some_and(|kept| now.since(kept) < self.timing.hold())
     }
 
     /// What each peer that is heard here calls its links, on whatever segment they are.
@@ -374,7 +346,7 @@ impl Membership {
 
     /// Who is heard here, and when last.
     pub fn heard(&self) -> impl Iterator<Item = (&NodeName, Moment)> {
-        self.peers.iter().map(|(node, peer)| (node, peer.heard()))
+        self.peers.iter().map(|(node, peer)| (node, peer.heard))
     }
 
     /// This speaker's own standing here.

@@ -1,26 +1,32 @@
-//! Peers that are heard.
+//! Everybody who is heard, or was lately.
 
+use super::{
+    Expected,
+    peer::{Judged, Peer, Question, State},
+};
 use crate::{
     NodeName,
     time::{Moment, Timing},
 };
 use herald_wire::{
     Mac,
-    hello::{ClusterId, Flags, Hello, IfName, MAX_HEARD, Stamp, peer_hash},
+    hello::{Hello, MAX_HEARD, MAX_KEPT},
 };
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    net::IpAddr,
 };
 
 /// Why a peer is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Gone {
-    /// No hello for its hold time.
+    /// No hello, and its node does not answer: dead, or cut off.
     Silent,
     /// It said so.
     Leaving,
+    /// Its node answers, but its speaker has not come back in time.
+    GraceOver,
 }
 
 /// Why a hello says nothing about a peer.
@@ -37,68 +43,19 @@ pub enum Ignored {
     NotNewer,
 }
 
-/// A peer that is heard.
-#[derive(Debug, Clone)]
-pub(super) struct Peer {
-    incarnation: u64,
-    sequence: u64,
-    heard: Moment,
-    hold: Duration,
-    pub(super) flags: Flags,
-    /// Names of its links whose hellos arrive here: more than one where two of its links are on this segment.
-    here: Vec<(IfName, Moment)>,
-    /// Names of all its links, those that it said.
-    links: Vec<IfName>,
-    // Kept for what decides between two announcers that hear each other, and for echo: both come with take-over after echo.
-    _from: Mac,
-    _stamp: Stamp,
-}
-
 /// What a hello told about a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard {
     New,
     Readiness(bool),
     Leaving,
+    /// Its speaker restarts; its place is kept.
+    Restarting,
+    /// Back from a restart, ready.
+    Back,
     /// Which of its links are on this segment, or what its links are called.
     Links,
     Same,
-}
-
-impl Peer {
-    /// When its last hello came.
-    pub(super) fn heard(&self) -> Moment {
-        self.heard
-    }
-
-    /// Names of its links on this segment; empty when it does not say them.
-    pub(super) fn here(&self) -> impl Iterator<Item = IfName> {
-        self.here.iter().map(|(name, _)| *name)
-    }
-
-    /// Names of all its links, as far as said.
-    pub(super) fn links(&self) -> &[IfName] {
-        &self.links
-    }
-
-    /// Takes the names; whether anything is other than before.
-    fn take_names(&mut self, hello: &Hello, now: Moment) -> bool {
-        let mut changed = false;
-        if let Some(name) = hello.links.get(usize::from(hello.link)).and_then(|link| link.name) {
-            if let Some((_, heard)) = self.here.iter_mut().find(|(own, _)| *own == name) {
-                *heard = now;
-            } else {
-                self.here.push((name, now));
-                self.here.sort_unstable();
-                changed = true;
-            }
-        }
-        let names = || hello.links.iter().filter_map(|link| link.name);
-        if !names().eq(self.links.iter().copied()) {
-            self.links = names().collect();
-            changed = true;
-        }
-        changed
-    }
 }
 
 #[derive(Debug, Default)]
@@ -108,99 +65,143 @@ pub(super) struct Peers {
     ever: BTreeSet<NodeName>,
 }
 
+fn is_restarting(state: State) -> bool {
+    matches!(state, State::Restarting { .. })
+}
+
 impl Peers {
     pub(super) fn hear(
         &mut self,
         node: &NodeName,
         hello: &Hello,
         from: Mac,
-        timing: Timing,
+        by_datagram: bool,
         now: Moment,
     ) -> Result<Heard, Ignored> {
-        let before = self.heard.get_mut(node);
-        if before.as_ref().is_some_and(|p| (p.incarnation, p.sequence) >= (hello.incarnation, hello.sequence)) {
+        let before = self.heard.get(node);
+        if before.is_some_and(|p| (p.incarnation, p.sequence) >= (hello.incarnation, hello.sequence)) {
             return Err(Ignored::NotNewer);
         }
-        let told = match &before {
-            _ if hello.flags.leaving && !before.as_ref().is_some_and(|p| p.flags.leaving) => Heard::Leaving,
-            None => Heard::New,
-            Some(p) if p.incarnation != hello.incarnation => Heard::New,
-            Some(p) if p.flags.ready != hello.flags.ready => Heard::Readiness(hello.flags.ready),
-            Some(_) => Heard::Same,
-        };
-        // The sender's own interval counts, and the receiver's patience: a link under load stretches the one.
-        let interval = Duration::from_millis(u64::from(hello.interval_ms))
-            .clamp(Duration::from_millis(10), Duration::from_secs(10));
-        let same = before.filter(|peer| peer.incarnation == hello.incarnation);
-        let (here, links) = same
-            .map_or_else(Default::default, |peer| (std::mem::take(&mut peer.here), std::mem::take(&mut peer.links)));
-        let mut peer = Peer {
-            incarnation: hello.incarnation,
-            sequence: hello.sequence,
-            heard: now,
-            hold: interval * timing.missed(),
-            flags: hello.flags,
-            here,
-            links,
-            _from: from,
-            _stamp: hello.stamp,
-        };
-        let renamed = peer.take_names(hello, now);
-        self.heard.insert(node.clone(), peer);
+        let before = before.map(|p| (p.incarnation, p.ready, is_restarting(p.state), p.flags.leaving));
         self.ever.insert(node.clone());
-        Ok(if matches!(told, Heard::Same) && renamed { Heard::Links } else { told })
+        let peer = self.heard.entry(node.clone()).or_insert_with(|| Peer::new(hello, now));
+        let relinked = peer.take(hello, from, now);
+        peer.by_datagram = by_datagram;
+        let (ready, restarting) = (peer.ready, is_restarting(peer.state));
+        for (other, peer) in &mut self.heard {
+            if other != node {
+                peer.vouch(node, hello.heard.contains(&peer.hash));
+            }
+        }
+        let left = before.is_some_and(|(.., leaving)| leaving);
+        Ok(match before {
+            _ if hello.flags.leaving => {
+                if left {
+                    Heard::Same
+                } else {
+                    Heard::Leaving
+                }
+            }
+            None => Heard::New,
+            Some((_, _, false, _)) if restarting => Heard::Restarting,
+            Some((_, _, true, _)) if !restarting && ready => Heard::Back,
+            Some((incarnation, ..)) if incarnation != hello.incarnation && !restarting => Heard::New,
+            Some((_, was, ..)) if was != ready => Heard::Readiness(ready),
+            Some(_) if relinked => Heard::Links,
+            Some(_) => Heard::Same,
+        })
+    }
+
+    /// Who is heard for the first time counted before: its place is kept until it is ready.
+    pub(super) fn keep(&mut self, node: &NodeName, now: Moment) {
+        if let Some(peer) = self.heard.get_mut(node) {
+            peer.keep(now);
+        }
     }
 
     /// Forgets links of peers that fell silent here while others of the same peer are heard; gives back whose.
     pub(super) fn expire_links(&mut self, now: Moment) -> Vec<NodeName> {
-        let mut changed = Vec::new();
-        for (node, peer) in self.heard.iter_mut().filter(|(_, peer)| peer.here.len() > 1) {
-            let before = peer.here.len();
-            let hold = peer.hold;
-            peer.here.retain(|(_, heard)| now.since(*heard) < hold);
-            if peer.here.len() != before {
-                changed.push(node.clone());
-            }
+        let changed = self.heard.iter_mut().filter_map(|(node, peer)| peer.expire_links(now).then_some(node));
+        changed.cloned().collect()
+    }
+
+    /// Judges everybody's silence; takes out who is gone.
+    pub(super) fn judge(&mut self, timing: Timing, now: Moment) -> Vec<(NodeName, Judged)> {
+        let peers = self.count();
+        let lately = self.heard.iter().filter(|(_, peer)| now.since(peer.heard) < peer.hold());
+        let lately: BTreeMap<NodeName, bool> =
+            lately.map(|(node, peer)| (node.clone(), peer.is_speaking(now))).collect();
+        let judge =
+            |(node, peer): (&NodeName, &mut Peer)| Some((node.clone(), peer.judge(timing, peers, now, &lately)?));
+        let judged: Vec<_> = self.heard.iter_mut().filter_map(judge).collect();
+        for (node, _) in judged.iter().filter(|(_, judged)| matches!(judged, Judged::Gone(_) | Judged::Forgotten)) {
+            self.heard.remove(node);
         }
-        changed
+        judged
     }
 
-    /// Takes out who was silent for its hold time.
-    pub(super) fn expire(&mut self, now: Moment) -> Vec<NodeName> {
-        let silent: Vec<NodeName> = self
-            .heard
-            .iter()
-            .filter(|(_, peer)| now.since(peer.heard) >= peer.hold)
-            .map(|(node, _)| node.clone())
-            .collect();
-        silent.into_iter().filter(|node| self.heard.remove(node).is_some_and(|peer| !peer.flags.leaving)).collect()
+    fn count(&self) -> u32 {
+        u32::try_from(self.heard.len()).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn next_expiry(&self) -> Option<Moment> {
-        self.heard.values().map(|peer| peer.heard + peer.hold).min()
+    /// Which kernels are to be asked now.
+    pub(super) fn asks(
+        &mut self,
+        expected: &BTreeMap<NodeName, Expected>,
+        timing: Timing,
+        now: Moment,
+    ) -> Vec<Question> {
+        let peers = self.count();
+        let ask = |(node, peer): (&NodeName, &mut Peer)| {
+            peer.ask(expected.get(node).and_then(|pod| pod.address), timing, peers, now)
+        };
+        self.heard.iter_mut().filter(|(_, peer)| !peer.flags.leaving).filter_map(ask).collect()
     }
 
-    /// The heard-set of one hello. More peers than a hello holds take turns, a window further each time: with up to four windows everybody is
-    /// still named within a hold time.
-    pub(super) fn heard_set(&self, cluster: ClusterId, sequence: u64) -> Vec<u32> {
-        let peers = self.heard.len();
-        let windows = u64::try_from(peers.div_ceil(MAX_HEARD).max(1)).unwrap_or(1);
+    /// An address answered from this MAC.
+    pub(super) fn answered(&mut self, address: IpAddr, from: Mac) {
+        self.heard.values_mut().for_each(|peer| peer.answered(address, from));
+    }
+
+    pub(super) fn next_wake(&self, timing: Timing, now: Moment) -> Option<Moment> {
+        self.heard.values().map(|peer| peer.wakes(timing, self.count(), now)).min()
+    }
+
+    /// The heard-set of one hello: who is not suspected. More peers than a hello holds take turns, a window further each time: with up to four
+    /// windows everybody is still named within a hold time.
+    pub(super) fn heard_set(&self, sequence: u64, now: Moment) -> Vec<u32> {
+        let heard: Vec<u32> = self.heard.values().filter(|peer| peer.is_speaking(now)).map(|peer| peer.hash).collect();
+        let windows = u64::try_from(heard.len().div_ceil(MAX_HEARD).max(1)).unwrap_or(1);
         let skip = usize::try_from(sequence % windows).unwrap_or(0) * MAX_HEARD;
-        self.heard.keys().skip(skip).take(MAX_HEARD).map(|node| peer_hash(cluster, node.as_str())).collect()
+        heard.into_iter().skip(skip).take(MAX_HEARD).collect()
+    }
+
+    /// Whose place is kept while they restart.
+    pub(super) fn kept_set(&self) -> Vec<u32> {
+        let kept = self.heard.values().filter(|peer| peer.ready && is_restarting(peer.state));
+        kept.map(|peer| peer.hash).take(MAX_KEPT).collect()
     }
 
     pub(super) fn ever_heard(&self, node: &NodeName) -> bool {
         self.ever.contains(node)
     }
 
-    /// Forgets that somebody was heard once, when the API shows no ready speaker there any more: its next one starts anew.
-    pub(super) fn forget_except<T>(&mut self, expected: &BTreeMap<NodeName, T>) {
+    /// Takes what the API shows. Forgets that somebody was heard once, when it shows no ready speaker there any more: its next one starts anew.
+    pub(super) fn expect(&mut self, expected: &BTreeMap<NodeName, Expected>, now: Moment) {
+        for (node, peer) in &mut self.heard {
+            peer.expect(expected.get(node), now);
+        }
         let heard = &self.heard;
-        self.ever.retain(|node| heard.contains_key(node) || expected.contains_key(node));
+        self.ever.retain(|node| heard.contains_key(node) || expected.get(node).is_some_and(|pod| pod.ready));
     }
 
-    pub(super) fn contains(&self, node: &NodeName) -> bool {
-        self.heard.contains_key(node)
+    /// Whether frames of it arrive here.
+    pub(super) fn hears_frames_of(&self, node: &NodeName, now: Moment) -> bool {
+        self.heard.get(node).is_some_and(|peer| !peer.by_datagram && peer.is_speaking(now))
+    }
+
+    pub(super) fn get(&self, node: &NodeName) -> Option<&Peer> {
+        self.heard.get(node)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -31,6 +31,7 @@ mod advertise;
 mod groups;
 mod plan;
 mod reasons;
+mod stand_in;
 #[cfg(test)]
 mod tests;
 
@@ -46,6 +47,7 @@ pub use plan::Plan;
 pub use reasons::{Dropped, Silent};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+pub use stand_in::StandIn;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,

@@ -25,12 +25,12 @@ pub struct Plan {
 
 /// Somebody who may own.
 #[derive(Debug, Clone, Copy)]
-struct Candidate<'a> {
-    node: &'a NodeName,
+pub(super) struct Candidate<'a> {
+    pub(super) node: &'a NodeName,
     /// How many Services of the group it can announce.
     services: usize,
     /// Of the preferences.
-    score: u32,
+    pub(super) score: u32,
 }
 
 impl Plan {
@@ -124,7 +124,7 @@ impl Plan {
     }
 
     /// Steps 1 to 9.
-    fn candidates(
+    pub(super) fn candidates(
         &self,
         group: &Group,
         here: &LinkName,

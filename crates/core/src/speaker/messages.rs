@@ -9,11 +9,7 @@ use crate::{
 use herald_wire::{Mac, hello::Hello};
 use ipnetwork::IpNetwork;
 use serde::Serialize;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// A usable link of this node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,7 +27,13 @@ impl Link {
     /// Whether a subnet of this link holds the address.
     #[must_use]
     pub fn holds(&self, address: IpAddr) -> bool {
-        self.addresses.iter().any(|subnet| subnet.contains(address))
+        self.subnet_of(address).is_some()
+    }
+
+    /// The subnet of this link that holds the address.
+    #[must_use]
+    pub fn subnet_of(&self, address: IpAddr) -> Option<IpNetwork> {
+        self.addresses.iter().copied().find(|subnet| subnet.contains(address))
     }
 }
 
@@ -48,6 +50,8 @@ pub enum Input {
         link: LinkName,
         /// Its Ethernet source; for unicast UDP the MAC that the hello names for its link.
         from: Mac,
+        /// Whether it came as unicast UDP.
+        by_datagram: bool,
         /// What it says.
         hello: Box<Hello>,
     },
@@ -57,6 +61,8 @@ pub enum Input {
         link: LinkName,
         /// Which.
         address: IpAddr,
+        /// The MAC address that it is said to be at.
+        from: Mac,
     },
     /// Whether the key that authenticates hellos is known.
     Key(bool),
@@ -69,6 +75,15 @@ pub enum Input {
     },
 }
 
+/// Where an address is said to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Here: the MAC address of the link that the request came on.
+    Own,
+    /// At this MAC address of a restarting owner, on whose behalf this node answers.
+    For(Mac),
+}
+
 /// Something to be done. Safe to repeat; carried out in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
@@ -76,8 +91,8 @@ pub enum Effect {
     Answer {
         /// Where.
         link: LinkName,
-        /// All of them.
-        addresses: BTreeSet<IpAddr>,
+        /// All of them, each with where it is.
+        addresses: BTreeMap<IpAddr, Claim>,
     },
     /// Say unasked that the address is here: gratuitous ARP, unsolicited Neighbor Advertisement.
     Gratuitous {
@@ -101,6 +116,8 @@ pub enum Effect {
         link: LinkName,
         /// Which.
         address: IpAddr,
+        /// That station alone; `None`: everybody.
+        to: Option<Mac>,
     },
     /// The membership of a link changed: to be logged and counted.
     Membership {

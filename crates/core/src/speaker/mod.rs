@@ -4,20 +4,25 @@
 //! [`Speaker::next_deadline`] at the latest, the driver calls [`Speaker::poll`] and carries out what comes back, in that order.
 
 mod messages;
+mod owned;
 mod segments;
 mod state;
 
-pub use messages::{Announced, Announcing, Effect, Input, Link, Taken};
+pub use messages::{Announced, Announcing, Claim, Effect, Input, Link, Taken};
+use owned::Recorded;
 pub use state::{LinkState, Obstacle, State};
 
 use crate::{
     LinkName, NodeName, ServiceKey,
-    announce::{Announcer, Place},
-    membership::{Frame, Identity, Member, Membership, Roster, Speaking, Standing},
+    announce::Announcer,
+    membership::{Expected, Frame, Identity, Member, Membership, Roster, Speaking, Standing},
     ownership::{Plan, Snapshot},
     time::{Moment, Timing},
 };
-use herald_wire::hello::{IfName, LinkInfo};
+use herald_wire::{
+    Mac,
+    hello::{IfName, LinkInfo},
+};
 use ipnetwork::IpNetwork;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,7 +45,7 @@ pub struct Speaker {
     memberships: BTreeMap<LinkName, Membership>,
     announcer: Announcer,
     /// What each link's responder was told to answer.
-    answers: BTreeMap<LinkName, BTreeSet<IpAddr>>,
+    answers: BTreeMap<LinkName, BTreeMap<IpAddr, Claim>>,
     announcing: Arc<Announcing>,
     /// Services that this node would announce if any node had an interface that their advertisements name, and when that is to be said;
     /// `None`: it was.
@@ -77,13 +82,13 @@ impl Speaker {
     /// Takes one input.
     pub fn handle(&mut self, input: Input, now: Moment) -> Taken {
         match input {
-            Input::Hello { link, from, hello } => {
+            Input::Hello { link, from, by_datagram, hello } => {
                 let Some(membership) = self.memberships.get_mut(&link) else { return Taken::NoLink };
-                return membership.hear(&hello, from, now).map_or_else(Taken::Ignored, |()| Taken::Used);
+                return membership.hear(&hello, from, by_datagram, now).map_or_else(Taken::Ignored, |()| Taken::Used);
             }
-            Input::Answered { link, address } => {
+            Input::Answered { link, address, from } => {
                 let Some(membership) = self.memberships.get_mut(&link) else { return Taken::NoLink };
-                membership.answered(address, now);
+                membership.answered(address, from);
             }
             Input::Snapshot(snapshot) => {
                 match &mut self.plan {
@@ -93,7 +98,7 @@ impl Speaker {
                         self.dirty = true;
                     }
                 }
-                self.set_rosters();
+                self.set_rosters(now);
             }
             Input::Links(links) => self.set_links(links, now),
             Input::Key(known) => {
@@ -141,7 +146,7 @@ impl Speaker {
             }
         }
         self.links = links;
-        self.set_rosters();
+        self.set_rosters(now);
         self.dirty = true;
     }
 
@@ -151,25 +156,22 @@ impl Speaker {
         self.plan.as_ref().map(Plan::snapshot)
     }
 
-    fn set_rosters(&mut self) {
+    fn set_rosters(&mut self, now: Moment) {
         let Some(snapshot) = self.snapshot().map(Arc::clone) else { return };
         let own: BTreeSet<IpAddr> =
             self.links.values().flat_map(|link| link.addresses.iter().map(IpNetwork::ip)).collect();
-        let running = |node: &&crate::node::Node| {
-            node.name != self.me.node && snapshot.speakers.get(&node.name).is_some_and(|pod| pod.ready)
-        };
         for (name, membership) in &mut self.memberships {
             let Some(link) = self.links.get(name) else { continue };
-            let address = |node: &crate::node::Node| {
-                node.internal_ips.iter().copied().find(|ip| link.holds(*ip) && !own.contains(ip))
+            let address = |node: &NodeName| {
+                let ips = &snapshot.nodes.get(node)?.internal_ips;
+                ips.iter().copied().find(|ip| link.holds(*ip) && !own.contains(ip))
             };
-            let expected = snapshot
-                .nodes
-                .values()
-                .filter(running)
-                .filter_map(|node| address(node).map(|ip| (node.name.clone(), ip)))
-                .collect();
-            membership.set_roster(Roster { nodes: snapshot.nodes.keys().cloned().collect(), expected });
+            let others = snapshot.speakers.iter().filter(|(node, _)| **node != self.me.node);
+            let pod = |(node, pod): (&NodeName, &crate::node::SpeakerPod)| {
+                (node.clone(), Expected { ready: pod.ready, address: address(node) })
+            };
+            let expected = others.map(pod).collect();
+            membership.set_roster(Roster { nodes: snapshot.nodes.keys().cloned().collect(), expected }, now);
         }
     }
 
@@ -199,67 +201,40 @@ impl Speaker {
     }
 
     fn ready(&self) -> bool {
-        self.plan.is_some() && self.key && !self.standby && self.stop.is_none()
+        self.can_own() && self.stop.is_none()
+    }
+
+    /// Also in its last moments before a restart: what it owns stays its own, and its answers are those of who stands in for it then.
+    fn can_own(&self) -> bool {
+        self.plan.is_some() && self.key && !self.standby && self.stop != Some(true)
     }
 
     /// Members of a link, this speaker included, with its links on that segment.
     fn members(&self, membership: &Membership, own: &BTreeSet<LinkName>) -> BTreeMap<NodeName, Member> {
         let mut members = membership.members();
-        let ready = self.ready() && membership.standing() == Standing::Present;
+        let ready = self.can_own() && membership.standing() == Standing::Present;
         let links = own.iter().cloned().collect();
-        members.insert(self.me.node.clone(), Member { ready, presumed: false, links });
+        members.insert(self.me.node.clone(), Member { ready, links, ..Member::default() });
         members
-    }
-
-    /// Everything this node owns now, and for which Services.
-    fn owned(&self) -> Owned {
-        let mut owned = Owned::default();
-        let Some(plan) = self.plan.as_ref().filter(|_| self.ready()) else { return owned };
-        let me = &self.me.node;
-        let segments = segments::of(&self.links, &self.memberships);
-        let all: Vec<LinkName> = self.links.keys().cloned().collect();
-        let holds = |link: &LinkName, address: IpAddr| self.links.get(link).is_some_and(|link| link.holds(address));
-        for (name, membership) in &self.memberships {
-            if membership.standing() != Standing::Present {
-                continue;
-            }
-            let segment = segments.names(name);
-            let members = self.members(membership, segment);
-            for group in plan.groups().iter().filter(|group| plan.owns(group, name, &members, me)) {
-                for share in plan.announced(group, me, &all) {
-                    let here: Vec<&LinkName> =
-                        share.links.iter().copied().filter(|link| segment.contains(*link)).collect();
-                    for address in share.addresses.iter().copied() {
-                        // On a segment that two of its links are on, the node announces on one of them.
-                        if segments::preferred(&self.links, &here, address) != Some(name) {
-                            continue;
-                        }
-                        owned.places.insert((name.clone(), address));
-                        // Of record, for events, metrics and status, is the allowed link whose subnet holds the address; where none of them
-                        // does, every one is: somebody answers on each, also on one that no other node shares.
-                        if holds(name, address) || !share.links.iter().any(|link| holds(link, address)) {
-                            let limited = plan.is_limited(group, share.key, me);
-                            owned.record(share.key, address, limited.then_some(name));
-                        }
-                    }
-                }
-            }
-        }
-        owned
     }
 
     fn decide(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let owned = self.owned();
-        let mut answers: BTreeMap<LinkName, BTreeSet<IpAddr>> =
-            self.links.keys().map(|name| (name.clone(), BTreeSet::new())).collect();
-        for (link, address) in &owned.places {
-            answers.entry(link.clone()).or_default().insert(*address);
+        let mut answers: BTreeMap<LinkName, BTreeMap<IpAddr, Claim>> =
+            self.links.keys().map(|name| (name.clone(), BTreeMap::new())).collect();
+        let own = owned.places.iter().map(|place| (place, Claim::Own));
+        let others = owned.stood_in.iter().map(|(place, mac)| (place, Claim::For(*mac)));
+        for ((link, address), claim) in others.chain(own) {
+            answers.entry(link.clone()).or_default().insert(*address, claim);
         }
         let mut changed: Vec<(bool, LinkName)> = answers
             .iter()
             .filter(|(link, addresses)| self.answers.get(*link) != Some(addresses))
             .map(|(link, addresses)| {
-                let gives_up = self.answers.get(link).is_some_and(|old| !old.is_subset(addresses));
+                let gives_up = self
+                    .answers
+                    .get(link)
+                    .is_some_and(|old| old.keys().any(|address| !addresses.contains_key(address)));
                 (!gives_up, link.clone())
             })
             .collect();
@@ -270,7 +245,8 @@ impl Speaker {
             effects.push(Effect::Answer { link, addresses });
         }
         self.answers = answers;
-        self.announcer.set(&owned.places, now);
+        let kept = |link: &LinkName| self.memberships.get(link).is_some_and(|membership| membership.was_kept(now));
+        self.announcer.set(&owned.places, kept, now);
         self.tell_services(owned.services, effects);
         self.find_lacking(now);
     }
@@ -350,7 +326,7 @@ impl Speaker {
             for frame in membership.frames(&speaking, &mut self.sequence, now) {
                 effects.push(match frame {
                     Frame::Hello(hello, unicast) => Effect::Hello { link: name.clone(), hello, unicast },
-                    Frame::Ask(address) => Effect::Ask { link: name.clone(), address },
+                    Frame::Ask(address, to) => Effect::Ask { link: name.clone(), address, to },
                 });
             }
         }
@@ -373,6 +349,12 @@ impl Speaker {
         self.memberships.get(link).and_then(Membership::good_until)
     }
 
+    /// Whether a speaker that is heard on the link has this MAC address.
+    #[must_use]
+    pub fn is_of_a_member(&self, link: &LinkName, mac: Mac) -> bool {
+        self.memberships.get(link).is_some_and(|membership| membership.is_of_a_member(mac))
+    }
+
     /// What this node announces, by Service, on links of record.
     #[must_use]
     pub fn announcing(&self) -> &Arc<Announcing> {
@@ -391,31 +373,5 @@ impl Speaker {
     #[must_use]
     pub fn is_present(&self) -> bool {
         self.ready() && self.memberships.values().all(|membership| membership.standing() == Standing::Present)
-    }
-}
-
-/// What a node owns.
-#[derive(Debug, Default)]
-struct Owned {
-    places: BTreeSet<Place>,
-    services: BTreeMap<ServiceKey, Recorded>,
-}
-
-/// What is announced of a Service on links of record; the links only where its advertisements name some.
-#[derive(Debug, Default)]
-struct Recorded {
-    addresses: BTreeSet<IpAddr>,
-    links: BTreeSet<LinkName>,
-}
-
-impl Owned {
-    fn record(&mut self, service: &ServiceKey, address: IpAddr, link: Option<&LinkName>) {
-        if !self.services.contains_key(service) {
-            self.services.insert(service.clone(), Recorded::default());
-        }
-        if let Some(recorded) = self.services.get_mut(service) {
-            recorded.addresses.insert(address);
-            recorded.links.extend(link.cloned());
-        }
     }
 }

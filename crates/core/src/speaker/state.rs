@@ -1,6 +1,6 @@
 //! The whole decision with all its reasons, for `/debug/state` and `herald explain`.
 
-use super::{Speaker, segments};
+use super::{Claim, Speaker, segments};
 use crate::{
     LinkName, NodeName, ServiceKey,
     membership::{Member, Standing},
@@ -11,7 +11,7 @@ use crate::{
 use serde::Serializer;
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt::Display,
     net::IpAddr,
 };
@@ -39,7 +39,7 @@ pub struct LinkState<'a> {
     /// When each of the others was last heard.
     pub heard: BTreeMap<&'a NodeName, Moment>,
     /// What this node answers for there.
-    pub answers: Option<&'a BTreeSet<IpAddr>>,
+    pub answers: Option<&'a BTreeMap<IpAddr, Claim>>,
 }
 
 /// Why a speaker announces nothing at all.

@@ -3,8 +3,8 @@
 use super::{
     ClusterId, Flags, Hello, HelloError, IfName, Key, LinkInfo, MAX_LEN, Malformed, Stamp, seal,
     tlv::{
-        FLAGS, Fields, HEADER_LEN, HEARD, HMAC_LEN, INCARNATION, INTERVAL, LEAVING, LINK, LINK_INDEX, LINK_NAME, MAGIC,
-        NODE, READY, RESTARTING, SEQUENCE, STAMP, VERSION, is_node_name,
+        FLAGS, Fields, HEADER_LEN, HEARD, HMAC_LEN, INCARNATION, INTERVAL, KEPT, LEAVING, LINK, LINK_INDEX, LINK_NAME,
+        MAGIC, NODE, READY, RESTARTING, SEQUENCE, STAMP, VERSION, is_node_name,
     },
 };
 use crate::Mac;
@@ -54,7 +54,7 @@ fn split_header(header: &[u8; HEADER_LEN]) -> ([u8; 8], ClusterId) {
 
 fn fields(cluster: ClusterId, bytes: &[u8]) -> Result<Hello, Malformed> {
     let (mut node, mut incarnation, mut sequence, mut interval_ms) = (None, None, None, None);
-    let (mut flags, mut link, mut heard, mut stamp) = (None, None, None, None);
+    let (mut flags, mut link, mut heard, mut kept, mut stamp) = (None, None, None, None, None);
     let mut links = Vec::new();
     let mut names = Vec::new();
     for field in Fields(bytes) {
@@ -69,6 +69,7 @@ fn fields(cluster: ClusterId, bytes: &[u8]) -> Result<Hello, Malformed> {
             LINK => links.push(read_link(value).ok_or(Malformed::Value(kind))?),
             LINK_NAME => names.push(read_name(value).ok_or(Malformed::Value(kind))?),
             HEARD => once(&mut heard, kind, read_heard(value))?,
+            KEPT => once(&mut kept, kind, read_heard(value))?,
             STAMP => once(&mut stamp, kind, read_stamp(value))?,
             _ => {}
         }
@@ -93,6 +94,7 @@ fn fields(cluster: ClusterId, bytes: &[u8]) -> Result<Hello, Malformed> {
         link,
         links,
         heard: heard.ok_or(Malformed::Missing(HEARD))?,
+        kept: kept.unwrap_or_default(),
         stamp: stamp.ok_or(Malformed::Missing(STAMP))?,
     })
 }

@@ -1,9 +1,9 @@
 //! A hello becomes authenticated bytes.
 
 use super::{
-    Hello, Key, MAX_ADDRESSES, MAX_HEARD, MAX_LEN, MAX_LINKS, SealError,
+    Hello, Key, MAX_ADDRESSES, MAX_HEARD, MAX_KEPT, MAX_LEN, MAX_LINKS, SealError,
     tlv::{
-        FIELD_HEADER_LEN, FLAGS, HEADER_LEN, HEARD, HMAC_LEN, HmacSha256, INCARNATION, INTERVAL, LEAVING, LINK,
+        FIELD_HEADER_LEN, FLAGS, HEADER_LEN, HEARD, HMAC_LEN, HmacSha256, INCARNATION, INTERVAL, KEPT, LEAVING, LINK,
         LINK_INDEX, LINK_NAME, MAGIC, NODE, READY, RESTARTING, SEQUENCE, STAMP, VERSION, is_node_name,
     },
 };
@@ -50,6 +50,10 @@ pub fn seal(hello: &Hello, key: &Key) -> Result<Vec<u8>, SealError> {
     field(&mut fields, STAMP, &stamp);
     let heard: Vec<u8> = hello.heard.iter().flat_map(|hash| hash.to_be_bytes()).collect();
     field(&mut fields, HEARD, &heard);
+    let kept: Vec<u8> = hello.kept.iter().take(MAX_KEPT).flat_map(|hash| hash.to_be_bytes()).collect();
+    if !kept.is_empty() {
+        field(&mut fields, KEPT, &kept);
+    }
 
     let room = MAX_LEN - HEADER_LEN - HMAC_LEN - (FIELD_HEADER_LEN + 1);
     let room = room.saturating_sub(fields.len());

@@ -28,6 +28,7 @@ fn hello() -> Hello {
             },
         ],
         heard: vec![0xdead_beef, 7],
+        kept: vec![],
         stamp: Stamp { connected: true, resource_version: 4711 },
     }
 }
@@ -234,14 +235,14 @@ prop_compose! {
         cluster in any::<[u8; 16]>(), node in "[a-z0-9]([a-z0-9.-]{0,40}[a-z0-9])?",
         numbers in any::<(u64, u64, u64)>(), interval_ms in 1..u16::MAX, bits in any::<[bool; 4]>(),
         links in proptest::collection::vec(any_link(), 1..6), pick in any::<proptest::sample::Index>(),
-        heard in proptest::collection::vec(any::<u32>(), 0..60),
+        heard in proptest::collection::vec(any::<u32>(), 0..60), kept in proptest::collection::vec(any::<u32>(), 0..=MAX_KEPT),
     ) -> Hello {
         let (incarnation, sequence, resource_version) = numbers;
         let [ready, leaving, restarting, connected] = bits;
         Hello {
             cluster: ClusterId(cluster), node, incarnation, sequence, interval_ms,
             flags: Flags { ready, leaving, restarting },
-            link: u8::try_from(pick.index(links.len())).unwrap(), links, heard,
+            link: u8::try_from(pick.index(links.len())).unwrap(), links, heard, kept,
             stamp: Stamp { connected, resource_version },
         }
     }

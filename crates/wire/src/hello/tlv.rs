@@ -25,6 +25,7 @@ pub(super) const HEARD: u8 = 8;
 pub(super) const STAMP: u8 = 9;
 /// Index of a link among the LINK fields (1 byte), then its name.
 pub(super) const LINK_NAME: u8 = 10;
+pub(super) const KEPT: u8 = 11;
 
 pub(super) const READY: u8 = 1;
 pub(super) const LEAVING: u8 = 2;

@@ -1,0 +1,367 @@
+//! A peer that is heard: what it said last, and whether it is still there.
+
+use super::{
+    Expected, GRACE, GRACE_WITH_POD, RESTARTING_EVERY, UNSHOWN,
+    echo::{Echo, Loss, Pace, Verdict},
+    peers::Gone,
+};
+use crate::{
+    LinkName, NodeName,
+    time::{Moment, Timing},
+};
+use herald_wire::{
+    Mac,
+    hello::{Flags, Hello, IfName, peer_hash},
+};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
+
+/// How often a healthy peer is asked, to know whether its kernel answers at all.
+const HEALTHY_EVERY: Duration = Duration::from_secs(3);
+
+/// How a peer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Its hellos come.
+    Alive,
+    /// They do not: its node is asked. Whether a whole round stayed unanswered.
+    Suspected { unanswered: bool },
+    /// Its speaker is away, or just back, and its node is there.
+    Restarting {
+        /// Since when its place is kept.
+        since: Moment,
+        /// Since when it speaks again.
+        speaks: Moment,
+    },
+}
+
+/// One of its links, on this segment.
+#[derive(Debug, Clone)]
+struct Here {
+    name: Option<IfName>,
+    mac: Mac,
+    addresses: Vec<IpAddr>,
+    heard: Moment,
+}
+
+/// A peer that is heard.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) incarnation: u64,
+    pub(super) sequence: u64,
+    pub(super) heard: Moment,
+    interval: Duration,
+    pub(super) flags: Flags,
+    pub(super) hash: u32,
+    /// Whether it may own: as it said when it was last well.
+    pub(super) ready: bool,
+    pub(super) state: State,
+    /// Its hellos come as datagrams, as the link does not carry them.
+    pub(super) by_datagram: bool,
+    here: Vec<Here>,
+    /// Names of all its links, those that it said.
+    links: Vec<IfName>,
+    /// Of all its links: answers to asks come from one of them.
+    macs: Vec<Mac>,
+    echo: Echo,
+    loss: Loss,
+    /// Whether each peer's last hello says that it hears it, since it is suspected here.
+    opinions: BTreeMap<NodeName, bool>,
+    /// Whether the API shows a speaker's pod there, and since when it does not.
+    unshown: Option<Moment>,
+}
+
+/// What is to be asked, and of whom: `None` is everybody.
+pub(super) type Question = (IpAddr, Option<Mac>);
+
+impl Peer {
+    /// From its first hello.
+    pub(super) fn new(hello: &Hello, now: Moment) -> Self {
+        Self {
+            incarnation: hello.incarnation,
+            sequence: hello.sequence,
+            heard: now,
+            interval: Duration::ZERO,
+            flags: hello.flags,
+            hash: peer_hash(hello.cluster, &hello.node),
+            ready: hello.flags.ready,
+            state: State::Alive,
+            by_datagram: false,
+            here: Vec::new(),
+            links: Vec::new(),
+            macs: Vec::new(),
+            echo: Echo::default(),
+            loss: Loss::default(),
+            opinions: BTreeMap::new(),
+            unshown: None,
+        }
+    }
+
+    /// Takes a hello; whether its links or their names are other than before.
+    pub(super) fn take(&mut self, hello: &Hello, from: Mac, now: Moment) -> bool {
+        // The sender's own interval counts: a link under load stretches it.
+        let interval = Duration::from_millis(u64::from(hello.interval_ms))
+            .clamp(Duration::from_millis(10), Duration::from_secs(10));
+        let again = self.incarnation != hello.incarnation;
+        if again {
+            self.here.clear();
+        } else if self.state != (State::Alive) {
+            self.opinions.clear();
+        } else if self.interval == interval {
+            self.loss.hello(now.since(self.heard), interval);
+        }
+        // Flags first: what it was before counts.
+        self.judge_flags(hello.flags, again, now);
+        (self.incarnation, self.sequence, self.heard) = (hello.incarnation, hello.sequence, now);
+        (self.interval, self.flags) = (interval, hello.flags);
+        self.take_links(hello, from, now)
+    }
+
+    fn judge_flags(&mut self, flags: Flags, again: bool, now: Moment) {
+        let away = flags.restarting || again || self.state != State::Alive;
+        if flags.ready || flags.leaving || !(away && self.ready) {
+            self.ready = flags.ready;
+            self.state = State::Alive;
+            return;
+        }
+        let spoke = self.is_speaking(now);
+        match &mut self.state {
+            State::Restarting { speaks, .. } if !spoke => *speaks = now,
+            State::Restarting { .. } => {}
+            // It was well, and is about to be again: its place is kept.
+            state => {
+                *state = State::Restarting { since: now, speaks: now };
+                self.echo.begin();
+            }
+        }
+    }
+
+    /// It counted before it was heard: its place is kept until it is ready.
+    pub(super) fn keep(&mut self, now: Moment) {
+        if !self.ready && !self.flags.leaving {
+            self.ready = true;
+            self.state = State::Restarting { since: now, speaks: now };
+        }
+    }
+
+    fn take_links(&mut self, hello: &Hello, from: Mac, now: Moment) -> bool {
+        let mut changed = false;
+        if let Some(link) = hello.links.get(usize::from(hello.link)) {
+            let here = Here { name: link.name, mac: from, addresses: link.addresses.clone(), heard: now };
+            if let Some(known) = self.here.iter_mut().find(|known| known.name == link.name) {
+                changed = known.mac != from;
+                *known = here;
+            } else {
+                self.here.push(here);
+                self.here.sort_unstable_by_key(|here| here.name);
+                changed = true;
+            }
+        }
+        let names = || hello.links.iter().filter_map(|link| link.name);
+        if !names().eq(self.links.iter().copied()) {
+            self.links = names().collect();
+            changed = true;
+        }
+        self.macs.clear();
+        self.macs.extend(hello.links.iter().map(|link| link.mac).chain([from]));
+        changed
+    }
+
+    /// Takes what the API shows of it.
+    pub(super) fn expect(&mut self, pod: Option<&Expected>, now: Moment) {
+        self.unshown = if pod.is_some() { None } else { self.unshown.or(Some(now)) };
+    }
+
+    /// Forgets links that fell silent here while others of the same peer are heard; whether there were such.
+    pub(super) fn expire_links(&mut self, now: Moment) -> bool {
+        let before = self.here.len();
+        if before > 1 && self.state == State::Alive {
+            let hold = self.hold();
+            self.here.retain(|here| now.since(here.heard) < hold);
+        }
+        before != self.here.len()
+    }
+
+    fn suspicion(&self) -> Duration {
+        Timing::suspicion_of(self.interval)
+    }
+
+    pub(super) fn hold(&self) -> Duration {
+        Timing::hold_of(self.interval)
+    }
+
+    /// Whether its hellos come now.
+    pub(super) fn is_speaking(&self, now: Moment) -> bool {
+        now.since(self.heard) < self.suspicion()
+    }
+
+    /// Names of its links on this segment; empty when it does not say them.
+    pub(super) fn names(&self) -> impl Iterator<Item = IfName> {
+        self.here.iter().filter_map(|here| here.name)
+    }
+
+    /// Names of all its links, as far as said.
+    pub(super) fn links(&self) -> &[IfName] {
+        &self.links
+    }
+
+    /// Whether one of its links has this MAC address.
+    pub(super) fn has(&self, mac: Mac) -> bool {
+        self.macs.contains(&mac)
+    }
+
+    /// Where on this segment it has what it announces: of these links (any, when it says no names) the one that `prefers`, then the first.
+    pub(super) fn mac(&self, links: &[&LinkName], prefers: impl Fn(IpAddr) -> bool) -> Option<Mac> {
+        let allowed =
+            |here: &&Here| here.name.is_none_or(|name| links.iter().any(|link| link.as_str() == name.as_str()));
+        let mut candidates = self.here.iter().filter(allowed);
+        let first = candidates.clone().next();
+        candidates.find(|here| here.addresses.iter().copied().any(&prefers)).or(first).map(|here| here.mac)
+    }
+
+    /// The address that its kernel is asked for: the one that the API names, then an IPv4 one, then a link-local one.
+    fn asked_for(&self, named: Option<IpAddr>) -> Option<(IpAddr, Mac)> {
+        let all = || self.here.iter().flat_map(|here| here.addresses.iter().map(|address| (*address, here.mac)));
+        let link_local = |address: IpAddr| matches!(address, IpAddr::V6(v6) if Ipv6Addr::is_unicast_link_local(&v6));
+        all()
+            .find(|(address, _)| Some(*address) == named)
+            .or_else(|| all().find(|(address, _)| address.is_ipv4()))
+            .or_else(|| all().find(|(address, _)| link_local(*address)))
+    }
+
+    fn pace(&self, timing: Timing, peers: u32) -> Pace {
+        // However many peers ask, a node is not asked more than about a thousand times a second.
+        let spread = |every: Duration, each: u64| every.max(Duration::from_millis(each).saturating_mul(peers));
+        let every = match self.state {
+            State::Alive => spread(HEALTHY_EVERY, 30),
+            State::Suspected { .. } => timing.interval(),
+            State::Restarting { .. } => spread(RESTARTING_EVERY, 1),
+        };
+        Pace::new(every, timing, self.loss)
+    }
+
+    /// What is to be asked now.
+    pub(super) fn ask(&mut self, named: Option<IpAddr>, timing: Timing, peers: u32, now: Moment) -> Option<Question> {
+        let (address, mac) = self.asked_for(named)?;
+        let last = self.echo.due(self.pace(timing, peers), now)?;
+        // One to everybody: its MAC may have changed among its links, as a bond's does.
+        Some((address, (!last || self.state == State::Alive).then_some(mac)))
+    }
+
+    /// Its kernel answered from this MAC.
+    pub(super) fn answered(&mut self, address: IpAddr, from: Mac) {
+        let known = self.here.iter().any(|here| here.addresses.contains(&address));
+        if known && self.has(from) {
+            self.echo.answered();
+        }
+    }
+
+    /// A peer's hello names it as heard, or does not.
+    pub(super) fn vouch(&mut self, by: &NodeName, hears: bool) {
+        if self.state == State::Alive {
+            return;
+        }
+        self.opinions.insert(by.clone(), hears);
+    }
+
+    /// Judges its silence. `heard`: peers that were heard within their hold time, and whether they are speaking now.
+    pub(super) fn judge(
+        &mut self,
+        timing: Timing,
+        peers: u32,
+        now: Moment,
+        heard: &BTreeMap<NodeName, bool>,
+    ) -> Option<Judged> {
+        let silent = now.since(self.heard);
+        if self.flags.leaving {
+            return (silent >= self.hold()).then_some(Judged::Forgotten);
+        }
+        let pace = self.pace(timing, peers);
+        if self.state == State::Alive {
+            self.echo.learn(pace, self.heard, now);
+            if silent < self.suspicion() {
+                return None;
+            }
+            self.state = State::Suspected { unanswered: false };
+            self.opinions.clear();
+            self.echo.begin();
+            return None;
+        }
+        let verdict = self.echo.verdict(pace, now);
+        // Everybody who is heard has a say: waited for at most until the hold time.
+        let vouched = heard.iter().any(|(peer, speaks)| match self.opinions.get(peer) {
+            Some(hears) => *hears,
+            None => *speaks && silent < self.hold(),
+        });
+        // A node whose kernel was never seen to answer has the whole hold time.
+        let answers = self.echo.answers() == Some(true) && self.asked_for(None).is_some();
+        match &mut self.state {
+            State::Suspected { unanswered } => {
+                if answers && verdict == Verdict::There {
+                    self.state = State::Restarting { since: now, speaks: self.heard };
+                    return Some(Judged::Restarting);
+                }
+                *unanswered |= verdict == Verdict::Silent;
+                let dead = if answers { *unanswered } else { silent >= self.hold() };
+                (dead && !vouched).then_some(Judged::Gone(Gone::Silent))
+            }
+            State::Restarting { .. } => {
+                let dead = if answers { verdict == Verdict::Silent } else { silent >= self.hold() };
+                if dead && silent >= self.suspicion() && !vouched {
+                    Some(Judged::Gone(Gone::Silent))
+                } else if self.grace_ends(now).is_some_and(|ends| ends <= now) {
+                    self.state = State::Alive;
+                    self.ready = false;
+                    Some(if self.is_speaking(now) { Judged::Unready } else { Judged::Gone(Gone::GraceOver) })
+                } else {
+                    None
+                }
+            }
+            State::Alive => None,
+        }
+    }
+
+    /// When its place is not kept any longer. While the API shows a pod, it is a matter of time; who speaks and is not ready is not.
+    fn grace_ends(&self, now: Moment) -> Option<Moment> {
+        let State::Restarting { since, speaks } = self.state else { return None };
+        if self.is_speaking(now) {
+            return Some(speaks + GRACE);
+        }
+        // A pod was shown until lately: the DaemonSet makes a new one in a moment.
+        Some(self.unshown.map_or(since + GRACE_WITH_POD, |unshown| (since + GRACE).min(unshown.max(since) + UNSHOWN)))
+    }
+
+    /// When [`Peer::judge`] or [`Peer::ask`] has something new; what should have been already waits for a peer's word.
+    pub(super) fn wakes(&self, timing: Timing, peers: u32, now: Moment) -> Moment {
+        let asks = self.asked_for(None).filter(|_| !self.flags.leaving);
+        let asks = asks.map(|_| self.echo.wakes(self.pace(timing, peers), now));
+        let silence = match self.state {
+            State::Alive if !self.flags.leaving => Some(self.heard + self.suspicion()),
+            State::Alive | State::Suspected { .. } => Some(self.heard + self.hold()),
+            State::Restarting { .. } if self.is_speaking(now) => Some(self.heard + self.suspicion()),
+            State::Restarting { .. } => self.grace_ends(now),
+        };
+        let retry = now + timing.echo_gap();
+        asks.into_iter()
+            .chain(silence)
+            .filter(|moment| *moment > now)
+            .min()
+            .map_or(retry, |next| if self.state == State::Alive { next } else { next.min(now + timing.interval()) })
+    }
+}
+
+/// What became of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// Its node is there.
+    Restarting,
+    /// It is there, but not ready for longer than a restart takes.
+    Unready,
+    /// It does not count any more.
+    Gone(Gone),
+    /// It had said that it leaves; nothing changes.
+    Forgotten,
+}
