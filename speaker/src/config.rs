@@ -2,7 +2,7 @@
 
 use crate::links::exclude::DEFAULT_EXCLUDED;
 use clap::Args;
-use herald_core::time::{InvalidTiming, Timing};
+use herald_core::time::Timing;
 use herald_runtime::config::Common;
 use std::time::Duration;
 
@@ -24,24 +24,20 @@ pub struct SpeakerConfig {
     /// ConfigMap whose key excludel2.yaml replaces --exclude-interfaces while it exists (MetalLB's format); followed without restart
     #[arg(long, default_value = "metallb-excludel2")]
     pub exclude_config: String,
-    /// Time between two hellos, 10ms to 10s
-    #[arg(long, default_value = "100ms", value_parser = duration)]
-    pub hello_interval: Duration,
-    /// So many silent hello intervals make a peer gone, 3 to 50
-    #[arg(long, default_value_t = 4)]
-    pub hold_intervals: u32,
+    /// How soon a dead node is to be replaced: fast (100ms), calm (1s, for busy or lossy networks), or 80ms to 10s
+    #[arg(long, default_value = "200ms", value_parser = timing)]
+    pub failover_target: Timing,
     /// UDP port of hellos to peers that the link does not carry them to
     #[arg(long, default_value_t = herald_wire::hello::UDP_PORT)]
     pub hello_port: u16,
 }
 
-impl SpeakerConfig {
-    /// The timing of the hellos.
-    ///
-    /// # Errors
-    /// Out of range.
-    pub fn timing(&self) -> Result<Timing, InvalidTiming> {
-        Timing::new(self.hello_interval, self.hold_intervals)
+/// `fast`, `calm` or a duration.
+fn timing(text: &str) -> Result<Timing, String> {
+    match text {
+        "fast" => Ok(Timing::FAST),
+        "calm" => Ok(Timing::CALM),
+        _ => Timing::new(duration(text)?).map_err(|error| error.to_string()),
     }
 }
 
@@ -66,6 +62,16 @@ mod tests {
         assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
         for bad in ["", "100", "ms", "-1s", "1.5s", "1m"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn failover_targets() {
+        assert_eq!(timing("200ms"), Ok(Timing::default()));
+        assert_eq!(timing("fast"), timing("100ms"));
+        assert_eq!(timing("calm"), timing("1s"));
+        for bad in ["slow", "79ms", "11s", ""] {
+            assert!(timing(bad).is_err(), "{bad}");
         }
     }
 }

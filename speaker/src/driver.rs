@@ -18,12 +18,12 @@ use herald_core::{
     NodeName, ServiceKey,
     membership::{Change, Identity},
     ownership::Snapshot,
-    speaker::{Effect, Input, Speaker, Taken},
+    speaker::{Claim, Effect, Input, Speaker, Taken},
     time::{Moment, Timing},
 };
 use herald_runtime::{admin::DebugRequest, readiness::Condition, shutdown::Shutdown};
 use herald_wire::hello::{self, Hello};
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     task::yield_now,
@@ -173,8 +173,9 @@ impl Driver {
     }
 
     fn hear(&mut self, heard: Heard) {
-        self.notes.heard(&heard.link, &heard.hello.node, heard.carrier == Carrier::Datagram);
-        let input = Input::Hello { link: heard.link, from: heard.from, hello: Box::new(heard.hello) };
+        let by_datagram = heard.carrier == Carrier::Datagram;
+        self.notes.heard(&heard.link, &heard.hello.node, by_datagram);
+        let input = Input::Hello { link: heard.link, from: heard.from, by_datagram, hello: Box::new(heard.hello) };
         if let Taken::Ignored(herald_core::membership::Ignored::OwnName) = self.speaker.handle(input, heard.at) {
             tracing::debug!("a hello with our node name from another process");
         }
@@ -182,10 +183,10 @@ impl Driver {
 
     fn see(&mut self, seen: &Seen) {
         let (address, by) = seen.sight.claim();
-        if self.ports.claimed(&seen.link, address, by) {
+        if self.ports.claimed(&seen.link, address, by, self.speaker.is_of_a_member(&seen.link, by)) {
             self.notes.claimed(&seen.link, address, by, seen.at);
         }
-        self.input(Input::Answered { link: seen.link.clone(), address });
+        self.input(Input::Answered { link: seen.link.clone(), address, from: by });
     }
 
     fn follow_links(&mut self) {
@@ -257,7 +258,7 @@ impl Driver {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Answer { link, addresses } => self.answer(&link, &addresses),
+            Effect::Answer { link, addresses } => self.answer(&link, addresses),
             Effect::Gratuitous { link, address } => {
                 let Some(port) = self.ports.get(&link) else { return };
                 match port.responder.announce(port.link.mac, address) {
@@ -268,8 +269,8 @@ impl Driver {
                 }
             }
             Effect::Hello { link, hello, unicast } => self.send_hello(&link, &hello, &unicast),
-            Effect::Ask { link, address } => {
-                let asked = self.ports.get(&link).map(|port| port.ask(address));
+            Effect::Ask { link, address, to } => {
+                let asked = self.ports.get(&link).map(|port| port.ask(address, to));
                 if let Some(Err(error)) = asked {
                     tracing::debug!(%link, %address, %error, "cannot ask");
                 }
@@ -302,7 +303,7 @@ impl Driver {
         }
     }
 
-    fn answer(&mut self, link: &herald_core::LinkName, addresses: &BTreeSet<IpAddr>) {
+    fn answer(&mut self, link: &herald_core::LinkName, addresses: BTreeMap<IpAddr, Claim>) {
         // Before the table, or its first request would meet the fence of a time without addresses.
         let good_until = self.speaker.good_until(link);
         if let Some(port) = self.ports.get_mut(link) {
@@ -348,6 +349,7 @@ impl Driver {
                 name: name.clone(),
                 members: members.len(),
                 presumed: members.values().filter(|member| member.presumed).count(),
+                restarting: members.values().filter(|member| member.restarting).count(),
                 present: standing == Some(herald_core::membership::Standing::Present),
                 table: port.table(),
                 responder: Arc::clone(port.responder.counters()),
@@ -364,7 +366,7 @@ impl Driver {
         }));
     }
 
-    /// Nothing is answered any more, and the others are told so that they take over now.
+    /// The others are told that this speaker restarts: they keep its place and answer on its behalf. Until they do, it answers itself.
     async fn stop(mut self) {
         for _ in 0..LAST_WORDS {
             self.input(Input::Stop { leaving: false });
@@ -389,6 +391,12 @@ fn tell(link: &herald_core::LinkName, change: &Change) {
         Change::Presumed(peer, false) => {
             tracing::warn!(%link, peer = node(peer), "peer is not presumed present any more")
         }
+        Change::Restarting(peer) => tracing::info!(
+            %link,
+            peer = node(peer),
+            "peer's speaker is away while its node is there: nothing moves, its addresses are answered for on its behalf"
+        ),
+        Change::Back(peer) => tracing::info!(%link, peer = node(peer), "peer's speaker is back"),
         Change::Links(peer) => tracing::debug!(%link, peer = node(peer), "peer's links changed"),
         Change::Standing(standing) => tracing::info!(%link, ?standing, "own standing"),
     }

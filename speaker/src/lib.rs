@@ -17,7 +17,7 @@ pub use config::SpeakerConfig;
 
 use driver::Told;
 use herald_api::event::{Kind, Notice, ServiceEvent};
-use herald_core::{NodeName, ServiceKey, membership::Identity, time::InvalidTiming};
+use herald_core::{NodeName, ServiceKey, membership::Identity};
 use herald_runtime::{
     admin::{self, Admin, AdminError},
     client::Clients,
@@ -44,9 +44,6 @@ const COMPONENT: &str = "metallb-speaker";
 /// Why the speaker ended.
 #[derive(Debug, thiserror::Error)]
 pub enum SpeakerError {
-    /// `--hello-interval` or `--hold-intervals`.
-    #[error(transparent)]
-    Timing(#[from] InvalidTiming),
     /// `--exclude-interfaces`.
     #[error(transparent)]
     Exclude(#[from] ExcludeError),
@@ -63,7 +60,6 @@ pub enum SpeakerError {
 /// # Errors
 /// Impossible settings, or something of the system that cannot be had.
 pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) -> Result<(), SpeakerError> {
-    let timing = config.timing()?;
     let health = SocketAddr::from((Ipv4Addr::LOCALHOST, config.common.health_probe_port));
     let admin = Admin::bind(config.common.admin(health, &clients.main)).await?;
     let (excluded, excluded_now) = watch::channel(Arc::new(Exclude::new(&config.exclude_interfaces)?));
@@ -120,7 +116,7 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
     let (events, _writer) = EventWriter::start(clients.main, COMPONENT, &pod, shutdown.clone());
     let resources = driver::Resources {
         me: Identity { cluster, node: node.clone(), incarnation: driver::incarnation() },
-        timing,
+        timing: config.failover_target,
         hello_port: config.hello_port,
         links: link_watch.links(),
         observed,

@@ -1,6 +1,10 @@
 //! The speaker's metrics, written when they are scraped, from what the driver published: series go with their object.
 
-use crate::net::{answer::AnswerTable, hello_io::HelloCounters, responder::ResponderCounters};
+use crate::net::{
+    answer::{AddressCounters, AnswerTable},
+    hello_io::HelloCounters,
+    responder::ResponderCounters,
+};
 use herald_core::{
     LinkName, NodeName,
     membership::{Change, Gone, Standing},
@@ -86,6 +90,9 @@ const fn label(change: &Change) -> &'static str {
         Change::Joined(_) => "joined",
         Change::Left(_, Gone::Silent) => "left_silent",
         Change::Left(_, Gone::Leaving) => "left_leaving",
+        Change::Left(_, Gone::GraceOver) => "left_grace_over",
+        Change::Restarting(_) => "restarting",
+        Change::Back(_) => "back",
         Change::Ready(_, true) => "ready",
         Change::Ready(_, false) => "not_ready",
         Change::Presumed(_, true) => "presumed",
@@ -107,6 +114,8 @@ pub struct LinkScrape {
     pub members: usize,
     /// Members among them that are never heard here.
     pub presumed: usize,
+    /// Members among them whose speaker is away while their node is there.
+    pub restarting: usize,
     /// Whether this speaker takes part there.
     pub present: bool,
     /// What is answered, with the counters of each address.
@@ -230,6 +239,18 @@ impl Scrape {
             "Members whose hellos are not heard on the link, counted because the API shows their speaker and their address answers.",
         );
         self.links.iter().for_each(|link| family.sample(&[("link", &link.name)], link.presumed));
+        let mut family = out.family(
+            Kind::Gauge,
+            "herald_link_members_restarting",
+            "Members whose speaker is away while their node answers: their place is kept.",
+        );
+        self.links.iter().for_each(|link| family.sample(&[("link", &link.name)], link.restarting));
+        let mut family = out.family(
+            Kind::Gauge,
+            "herald_addresses_stood_in",
+            "Addresses that this speaker answers for on behalf of owners whose speakers are away.",
+        );
+        self.links.iter().for_each(|link| family.sample(&[("link", &link.name)], link.table.stood_in()));
         let mut family = out.family(Kind::Gauge, "herald_link_present", "1 if this speaker may answer on the link.");
         self.links.iter().for_each(|link| family.sample(&[("link", &link.name)], u8::from(link.present)));
         let mut family = out.family(
@@ -254,7 +275,10 @@ impl Scrape {
         );
         for link in &self.links {
             for (ip, answer) in link.table.addresses.iter().collect::<BTreeMap<_, _>>() {
-                family.sample(&[("link", &link.name), ("ip", ip)], read(&answer.counters.claims));
+                let AddressCounters { claims_by_members, claims_by_others, .. } = &*answer.counters;
+                for (by, count) in [("member", claims_by_members), ("other", claims_by_others)] {
+                    family.sample(&[("link", &link.name), ("ip", ip), ("by", &by)], read(count));
+                }
             }
         }
     }

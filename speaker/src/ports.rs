@@ -10,14 +10,18 @@ use crate::{
         responder::{Responder, Seen},
     },
 };
-use herald_core::{LinkName, speaker, time::Moment};
+use herald_core::{
+    LinkName,
+    speaker::{self, Claim},
+    time::Moment,
+};
 use herald_wire::Mac;
 use ipnetwork::IpNetwork;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::IpAddr,
-    sync::{Arc, atomic::Ordering},
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -35,6 +39,8 @@ pub(crate) struct Port {
     pub(crate) responder: Responder,
     pub(crate) hello: HelloPort,
     table: watch::Sender<Arc<AnswerTable>>,
+    /// What was last to be answered, for a link that changes its MAC address.
+    answers: BTreeMap<IpAddr, Claim>,
     groups: Groups,
 }
 
@@ -46,19 +52,21 @@ impl Port {
             responder: Responder::open(&link.name, link.index, &receiver, &sinks.seen)?,
             hello: HelloPort::open(&link.name, link.index, &sinks.keys, &sinks.heard)?,
             table,
+            answers: BTreeMap::new(),
             groups: Groups::new(link.index),
         })
     }
 
     /// Answers for exactly these addresses from now on.
-    pub(crate) fn answer(&mut self, addresses: &BTreeSet<IpAddr>) {
-        for error in self.groups.set(addresses) {
+    pub(crate) fn answer(&mut self, answers: BTreeMap<IpAddr, Claim>) {
+        for error in self.groups.set(answers.keys()) {
             tracing::warn!(link = %self.link.name, %error, "cannot join");
         }
         // What is given up is not asked for any more; what is new can be asked for as soon as it is answered.
-        self.responder.only_for(addresses);
-        let next = self.table.borrow().with(self.link.mac, addresses);
+        self.responder.only_for(&answers.keys().copied().collect());
+        let next = self.table.borrow().with(self.link.mac, &answers);
         self.table.send_replace(Arc::new(next));
+        self.answers = answers;
     }
 
     /// Answers are safe until this moment; `None`: no answers.
@@ -71,22 +79,24 @@ impl Port {
         Arc::clone(&self.table.borrow())
     }
 
-    /// Counts a claim of an address, if it is one that is answered for here; whether it is.
-    fn claimed(&self, address: IpAddr) -> bool {
+    /// Counts a claim of an address, if it is one that is answered for here and said to be elsewhere than here; whether it is.
+    fn claimed(&self, address: IpAddr, by: Mac, by_member: bool) -> bool {
         let table = self.table.borrow();
-        let answer = table.addresses.get(&address);
-        answer.inspect(|answer| _ = answer.counters.claims.fetch_add(1, Ordering::Relaxed)).is_some()
+        let answer = table.addresses.get(&address).filter(|answer| answer.claim != by);
+        answer.inspect(|answer| answer.counters.count_claim(by_member)).is_some()
     }
 
-    /// Asks whether an address is there.
-    pub(crate) fn ask(&self, target: IpAddr) -> io::Result<()> {
+    /// Asks whether an address is there: that station alone, or everybody.
+    pub(crate) fn ask(&self, target: IpAddr, to: Option<Mac>) -> io::Result<()> {
         let mac = self.link.mac;
         // The address of the subnet that holds the target, or any: a kernel may refuse to answer a stranger.
         let family = || self.link.addresses.iter().filter(|own| own.is_ipv6() == target.is_ipv6());
         let own = family().find(|own| own.contains(target)).or_else(|| family().next()).map(IpNetwork::ip);
         match (target, own) {
-            (IpAddr::V4(target), Some(IpAddr::V4(source))) => self.responder.ask_v4(mac, source, target),
-            (IpAddr::V6(target), Some(IpAddr::V6(source))) => self.responder.ask_v6(mac, source, target),
+            (IpAddr::V4(target), Some(IpAddr::V4(source))) => self.responder.ask_v4(mac, source, target, to),
+            // A probe (RFC 5227) is answered whatever the asker's address is; stations that watch for conflicts complain, so only without one.
+            (IpAddr::V4(target), _) => self.responder.ask_v4(mac, Ipv4Addr::UNSPECIFIED, target, to),
+            (IpAddr::V6(target), Some(IpAddr::V6(source))) => self.responder.ask_v6(mac, source, target, to),
             _ => Err(io::Error::new(
                 io::ErrorKind::AddrNotAvailable,
                 "the link has no address of that family to ask from",
@@ -108,8 +118,7 @@ impl Port {
         }
         if self.link.mac != link.mac {
             self.link = link.clone();
-            let addresses: BTreeSet<IpAddr> = self.table.borrow().addresses.keys().copied().collect();
-            self.answer(&addresses);
+            self.answer(self.answers.clone());
         }
         self.link = link.clone();
         true
@@ -193,14 +202,14 @@ impl Ports {
 
     /// Whether something received still waits in the kernel.
     pub(crate) fn pending(&self) -> bool {
-        self.open.values().any(|port| port.hello.pending())
+        self.open.values().any(|port| port.hello.pending() || port.responder.pending())
     }
 
     /// Takes note of a station that says it has this address; whether it is one that is answered for here. Our own links may hear each
     /// other: they do not count.
-    pub(crate) fn claimed(&self, link: &LinkName, address: IpAddr, by: Mac) -> bool {
+    pub(crate) fn claimed(&self, link: &LinkName, address: IpAddr, by: Mac, by_member: bool) -> bool {
         self.open.values().all(|port| port.link.mac != by)
-            && self.open.get(link).is_some_and(|port| port.claimed(address))
+            && self.open.get(link).is_some_and(|port| port.claimed(address, by, by_member))
     }
 
     pub(crate) fn mac(&self, link: &LinkName) -> Option<Mac> {

@@ -157,7 +157,7 @@ impl Shown<'_> {
                 answers: counters.responses_sent.load(Ordering::Relaxed),
                 announced: said.map_or(0, |(frames, _)| frames),
                 announced_ms: said.map(|(_, at)| millis(at, self.now)),
-                claims: counters.claims.load(Ordering::Relaxed),
+                claims: counters.claims(),
                 claim: claim.map(|(mac, at)| ClaimState { mac: mac.to_string(), age_ms: millis(*at, self.now) }),
             };
             (*address, shown)

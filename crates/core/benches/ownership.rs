@@ -81,7 +81,7 @@ fn plan(bencher: Bencher<'_, '_>, size: (u32, u32)) {
 #[divan::bench(args = SIZES)]
 fn decide(bencher: Bencher<'_, '_>, size: (u32, u32)) {
     let plan = Plan::new(snapshot(size));
-    let member = Member { ready: true, presumed: false, links: [LinkName::from("eth0")].into() };
+    let member = Member { ready: true, links: [LinkName::from("eth0")].into(), ..Member::default() };
     let members: BTreeMap<NodeName, Member> =
         plan.snapshot().nodes.keys().map(|node| (node.clone(), member.clone())).collect();
     let (here, me) = (LinkName::from("eth0"), NodeName::from("node-1"));

@@ -78,6 +78,7 @@ impl Speaker {
             name: "eth0".into(),
             members: 1,
             presumed: 0,
+            restarting: 0,
             present,
             table: Arc::new(AnswerTable::default()),
             responder: Arc::new(ResponderCounters::default()),

@@ -1,13 +1,13 @@
 //! Which ARP request and which neighbour solicitation is answered, and how. Pure: a table and a moment in, bytes out.
 
-use herald_core::time::Moment;
+use herald_core::{speaker::Claim, time::Moment};
 use herald_wire::{
     Mac,
     arp::{self, ArpFrame, Operation},
     ndp::{self, NdpFrame},
 };
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     net::IpAddr,
     sync::{
         Arc,
@@ -42,17 +42,42 @@ pub struct AddressCounters {
     pub requests_received: AtomicU64,
     /// Answers that the kernel took.
     pub responses_sent: AtomicU64,
-    /// Frames in which another station claimed the address.
-    pub claims: AtomicU64,
+    /// Frames in which another node's speaker claimed the address: two announce it.
+    pub claims_by_members: AtomicU64,
+    /// Frames in which a foreign station claimed it: a conflict.
+    pub claims_by_others: AtomicU64,
+}
+
+impl AddressCounters {
+    /// Counts a claim by another station.
+    pub(crate) fn count_claim(&self, by_member: bool) {
+        let counter = if by_member { &self.claims_by_members } else { &self.claims_by_others };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Claims by other stations, whosever.
+    pub(crate) fn claims(&self) -> u64 {
+        self.claims_by_members.load(Ordering::Relaxed) + self.claims_by_others.load(Ordering::Relaxed)
+    }
 }
 
 impl AnswerTable {
+    /// How many addresses are answered for on behalf of restarting owners.
+    #[must_use]
+    pub fn stood_in(&self) -> usize {
+        self.addresses.values().filter(|answer| answer.claim != self.mac).count()
+    }
+
     /// The table that answers for `addresses` from `mac`; addresses that were in this one go on counting where they are.
     #[must_use]
-    pub fn with(&self, mac: Mac, addresses: &BTreeSet<IpAddr>) -> Self {
-        let answer = |address: &IpAddr| {
+    pub fn with(&self, mac: Mac, addresses: &BTreeMap<IpAddr, Claim>) -> Self {
+        let answer = |(address, claim): (&IpAddr, &Claim)| {
             let counters = self.addresses.get(address).map(|old| Arc::clone(&old.counters)).unwrap_or_default();
-            (*address, Answer { claim: mac, counters })
+            let claim = match claim {
+                Claim::Own => mac,
+                Claim::For(owner) => *owner,
+            };
+            (*address, Answer { claim, counters })
         };
         Self { mac, addresses: addresses.iter().map(answer).collect(), fence: self.fence.clone() }
     }

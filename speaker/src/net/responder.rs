@@ -113,20 +113,20 @@ impl Responder {
         }
     }
 
-    /// Asks everybody on the link for an IPv4 address, from `source` at `mac`.
+    /// Asks that station, or everybody on the link, for an IPv4 address, from `source` at `mac`.
     ///
     /// # Errors
     /// As [`Responder::announce`].
-    pub fn ask_v4(&self, mac: Mac, source: Ipv4Addr, target: Ipv4Addr) -> io::Result<()> {
-        self.send_arp(&arp::ask(mac, source, target, Mac::BROADCAST))
+    pub fn ask_v4(&self, mac: Mac, source: Ipv4Addr, target: Ipv4Addr, to: Option<Mac>) -> io::Result<()> {
+        self.send_arp(&arp::ask(mac, source, target, to.unwrap_or(Mac::BROADCAST)))
     }
 
-    /// Asks the link for an IPv6 address, from `source` at `mac`.
+    /// Asks that station, or the link, for an IPv6 address, from `source` at `mac`.
     ///
     /// # Errors
     /// As [`Responder::announce`].
-    pub fn ask_v6(&self, mac: Mac, source: Ipv6Addr, target: Ipv6Addr) -> io::Result<()> {
-        self.send_ndp(&NdpFrame::Solicitation(Solicitation::ask(mac, source, target, None)))
+    pub fn ask_v6(&self, mac: Mac, source: Ipv6Addr, target: Ipv6Addr, to: Option<Mac>) -> io::Result<()> {
+        self.send_ndp(&NdpFrame::Solicitation(Solicitation::ask(mac, source, target, to)))
     }
 
     /// Sends an ARP frame.

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{answer, neighbour, poke};
-use herald_core::time::Moment;
+use herald_core::{speaker::Claim, time::Moment};
 use herald_netns::{Host, Net, eventually};
 use herald_speaker::net::{
     answer::DropReason,
@@ -83,7 +83,9 @@ fn a_withdrawn_address_is_not_answered() {
     let answering = answer(&node, "eth0", &[VIP]);
     client.cmd(ARPING);
     let mac = node.mac("eth0").parse().unwrap();
-    answering.table.send_modify(|table| *table = table.with(mac, &["192.0.2.11".parse().unwrap()].into()).into());
+    answering
+        .table
+        .send_modify(|table| *table = table.with(mac, &[("192.0.2.11".parse().unwrap(), Claim::Own)].into()).into());
     let before = answering.dropped(DropReason::NotOwned);
     poke(&client, VIP);
     eventually("the request is counted as not owned", || answering.dropped(DropReason::NotOwned) > before);
@@ -147,7 +149,7 @@ fn a_changed_mac_address_is_answered_with() {
     let answering = answer(&node, "eth0", &[VIP]);
     node.cmd("ip link set eth0 address 02:00:00:00:00:77");
     let mac = "02:00:00:00:00:77".parse().unwrap();
-    answering.table.send_modify(|table| *table = table.with(mac, &[VIP.parse().unwrap()].into()).into());
+    answering.table.send_modify(|table| *table = table.with(mac, &[(VIP.parse().unwrap(), Claim::Own)].into()).into());
     assert!(client.cmd(ARPING).contains("[02:00:00:00:00:77]"));
 }
 
@@ -174,7 +176,7 @@ fn an_ask_brings_the_answer_to_the_driver() {
     let (node, client) = pair(&net);
     let mut answering = answer(&node, "eth0", &[]);
     let mac = node.mac("eth0").parse().unwrap();
-    answering.responder.ask_v4(mac, Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)).unwrap();
+    answering.responder.ask_v4(mac, Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2), None).unwrap();
     let seen = answering.seen.blocking_recv().unwrap();
     assert_eq!(seen.sight.claim(), ("192.0.2.2".parse().unwrap(), client.mac("eth0").parse().unwrap()));
     assert_eq!(seen.link.as_str(), "eth0");

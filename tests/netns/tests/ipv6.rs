@@ -186,7 +186,7 @@ fn an_ask_brings_the_answer_to_the_driver() {
     let (node, client) = pair(&net);
     let mut answering = answer(&node, "eth0", &[]);
     let mac = node.mac("eth0").parse().unwrap();
-    answering.responder.ask_v6(mac, "fd56::1".parse().unwrap(), "fd56::2".parse().unwrap()).unwrap();
+    answering.responder.ask_v6(mac, "fd56::1".parse().unwrap(), "fd56::2".parse().unwrap(), None).unwrap();
     let seen = loop {
         // The kernels' own advertisements are seen too.
         let seen = answering.seen.blocking_recv().unwrap();

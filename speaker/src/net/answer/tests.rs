@@ -1,6 +1,9 @@
 use super::*;
 use herald_wire::{EthernetHeader, ndp::Advertisement, ndp::Solicitation};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 2]);
@@ -12,7 +15,7 @@ const CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfd56, 0, 0, 0, 0, 0, 0, 0x200);
 const GOOD_UNTIL: Moment = Moment::from_micros(1_000);
 
 fn table() -> AnswerTable {
-    let table = AnswerTable::default().with(OWN, &[VIP4.into(), VIP6.into()].into());
+    let table = AnswerTable::default().with(OWN, &[(VIP4.into(), Claim::Own), (VIP6.into(), Claim::Own)].into());
     table.fence.set(GOOD_UNTIL);
     table
 }
@@ -63,7 +66,7 @@ fn after_the_fence_nothing_is_answered() {
     let solicitation = Solicitation::ask(CLIENT, CLIENT6, VIP6, None).emit();
     assert_eq!(judge_ndp(&solicitation, &table(), late).answer.unwrap_err(), DropReason::Expired);
     // A table that nobody has opened yet.
-    let closed = AnswerTable::default().with(OWN, &[VIP4.into()].into());
+    let closed = AnswerTable::default().with(OWN, &[(VIP4.into(), Claim::Own)].into());
     assert_eq!(judge_arp(&request, &closed, Moment::from_micros(1)).answer.unwrap_err(), DropReason::Expired);
 }
 
@@ -130,7 +133,7 @@ fn a_stand_in_gives_the_owners_place_and_sends_as_itself() {
 fn a_new_table_goes_on_counting_and_keeps_the_fence() {
     let old = table();
     old.addresses[&IpAddr::from(VIP4)].counters.requests_received.store(7, Ordering::Relaxed);
-    let new = old.with(OTHER, &[VIP4.into(), CLIENT4.into()].into());
+    let new = old.with(OTHER, &[(VIP4.into(), Claim::Own), (CLIENT4.into(), Claim::Own)].into());
     assert_eq!(new.addresses[&IpAddr::from(VIP4)].counters.requests_received.load(Ordering::Relaxed), 7);
     assert_eq!(new.addresses[&IpAddr::from(CLIENT4)].counters.requests_received.load(Ordering::Relaxed), 0);
     assert!(!new.addresses.contains_key(&VIP6.into()));

@@ -1,7 +1,7 @@
 //! What several tests start.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use herald_core::time::Moment;
+use herald_core::{speaker::Claim, time::Moment};
 use herald_netns::{Background, Host};
 use herald_speaker::net::{
     answer::{AnswerTable, DropReason, Fence},
@@ -24,7 +24,7 @@ pub(crate) struct Answering {
 
 /// Answers for addresses on a link until the value is dropped.
 pub(crate) fn answer(host: &Host, dev: &str, addresses: &[&str]) -> Answering {
-    let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+    let addresses = addresses.iter().map(|text| (text.parse().unwrap(), Claim::Own)).collect();
     let table = AnswerTable { fence: Fence::default(), ..AnswerTable::default() };
     table.fence.set(Moment::from_micros(u64::MAX));
     let (sender, receiver) = watch::channel(Arc::new(table.with(host.mac(dev).parse().unwrap(), &addresses)));
