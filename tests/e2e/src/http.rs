@@ -19,7 +19,7 @@ pub(crate) fn get(to: SocketAddr, path: &str, timeout: Duration) -> io::Result<S
     body(&answer)
 }
 
-fn body(answer: &str) -> io::Result<String> {
+pub(crate) fn body(answer: &str) -> io::Result<String> {
     let refuse = || io::Error::new(io::ErrorKind::InvalidData, format!("unexpected answer {:?}", answer.get(..80)));
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(refuse)?;
     if head.split(' ').nth(1) == Some("200") { Ok(body.trim().to_owned()) } else { Err(refuse()) }

@@ -14,6 +14,7 @@
 mod cluster;
 mod debug;
 mod error;
+mod held;
 mod http;
 mod interrupt;
 mod lan;
@@ -24,6 +25,7 @@ mod services;
 
 pub use cluster::{CLASSIC_CONFIG, Cluster, HERALD_NAMESPACE, NAMESPACE};
 pub use error::{Error, Look, Result, eventually};
+pub use held::Held;
 pub use lan::{Sight, Watch};
 pub use objects::{Deployment, Port, Service};
 pub use outage::{Outage, Sample};

@@ -16,7 +16,7 @@ pub(crate) const JOURNEYS: &[(&str, Journey)] =
     &[("power_off_and_on", power_off_and_on), ("cable_cut_and_healed", cable_cut), ("silenced_and_healed", silenced)];
 
 const PACE: Duration = Duration::from_millis(5);
-/// Two may answer at once only while a move is being noticed: the hold time is 400 ms, this is generous.
+/// Two may answer at once only while a move is being noticed: that takes some 150 ms, this is generous.
 const OVERLAP: Duration = Duration::from_secs(2);
 
 /// Another node than `old` answers, alone.

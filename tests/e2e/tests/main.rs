@@ -14,6 +14,7 @@ mod migration;
 mod pools;
 mod restarts;
 mod services;
+mod unnoticed;
 mod webhook;
 
 use std::net::IpAddr;
@@ -38,6 +39,7 @@ const MODULES: [&[(&str, Journey)]; 12] = [
     metrics::JOURNEYS,
     pools::JOURNEYS,
     restarts::JOURNEYS,
+    unnoticed::JOURNEYS,
     webhook::JOURNEYS,
     migration::JOURNEYS,
     faults::JOURNEYS,

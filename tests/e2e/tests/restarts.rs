@@ -1,4 +1,4 @@
-//! What comes and goes in a cluster's life: upgrades, labels, the API server, MetalLB.
+//! What comes and goes in a cluster's life: labels, the API server, MetalLB.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use herald_e2e::{
-    Cluster, Deployment, HERALD_NAMESPACE, HttpLoop, NAMESPACE, PATIENCE, Probe, Result, Service, ensure, eventually,
+    Cluster, Deployment, HttpLoop, NAMESPACE, PATIENCE, Probe, Result, Service, ensure, eventually,
 };
 use herald_lab::Host;
 use serde_json::json;
@@ -14,7 +14,6 @@ use serde_json::json;
 use crate::{Journey, lan};
 
 pub(crate) const JOURNEYS: &[(&str, Journey)] = &[
-    ("speaker_rolling_restart", rolling_restart),
     ("exclude_label_moves_and_returns", exclude_label),
     ("api_server_away_for_30_seconds", api_server_away),
     ("standby_while_metallb_runs", standby),
@@ -23,12 +22,12 @@ pub(crate) const JOURNEYS: &[(&str, Journey)] = &[
 const PACE: Duration = Duration::from_millis(5);
 
 /// Who answers for .11, .12, .13.
-fn owners(cluster: &Cluster) -> Result<BTreeMap<IpAddr, Host>> {
+pub(crate) fn owners(cluster: &Cluster) -> Result<BTreeMap<IpAddr, Host>> {
     [11, 12, 13].map(lan).into_iter().map(|address| Ok((address, cluster.announcer(address)?))).collect()
 }
 
 /// Three Services on one Deployment.
-fn three_services(cluster: &Cluster) -> Result<()> {
+pub(crate) fn three_services(cluster: &Cluster) -> Result<()> {
     let services: Vec<_> = ["one", "two", "three"].map(|name| Service::new(name, "steady").object()).into();
     cluster.apply(&services)?;
     cluster.deploy(&Deployment::new("steady", 3))?;
@@ -46,46 +45,6 @@ pub(crate) fn until_lossless(cluster: &Cluster, to: SocketAddr) -> Result<()> {
         let seen = probe.finish();
         Ok(if seen.lost == 0 { Ok(()) } else { Err(format!("{} of {} lost", seen.lost, seen.sent)) })
     })
-}
-
-/// `kubectl rollout restart` of the speakers: addresses may move and return, each gap is short, and at the end every
-/// address has the owner that it had.
-fn rolling_restart(cluster: &Cluster) -> Result<()> {
-    three_services(cluster)?;
-    let before = owners(cluster)?;
-    let mut probes = Vec::new();
-    for address in before.keys() {
-        let to = SocketAddr::new(*address, 9999);
-        until_lossless(cluster, to)?;
-        probes.push((address, Probe::start(cluster, to, PACE)?));
-    }
-    let restarted = cluster
-        .lab()
-        .kubectl(&["-n", HERALD_NAMESPACE, "rollout", "restart", "daemonset/herald-speaker"])
-        .and_then(|_| {
-            let args = ["-n", HERALD_NAMESPACE, "rollout", "status", "daemonset/herald-speaker", "--timeout=120s"];
-            cluster.lab().kubectl(&args)
-        });
-    for (address, probe) in probes {
-        let seen = probe.finish();
-        eprintln!(
-            "  {address}: longest gap {:.0} ms, {} of {} lost, client's own longest pause {:.0} ms",
-            seen.longest_gap.as_secs_f64() * 1e3,
-            seen.lost,
-            seen.sent,
-            seen.longest_pause.as_secs_f64() * 1e3
-        );
-        ensure!(
-            seen.longest_gap < Duration::from_secs(5),
-            "a rolling restart of the speakers leaves {address} without an answer for less than 5 s, not {:?}",
-            seen.longest_gap
-        );
-    }
-    restarted?;
-    for (address, owner) in before {
-        cluster.await_announcer(address, owner)?;
-    }
-    Ok(())
 }
 
 const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
