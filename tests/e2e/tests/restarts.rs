@@ -5,9 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use herald_e2e::{
-    Cluster, Deployment, HttpLoop, NAMESPACE, PATIENCE, Probe, Result, Service, ensure, eventually,
-};
+use herald_e2e::{Cluster, Deployment, HttpLoop, NAMESPACE, PATIENCE, Probe, Result, Service, ensure, eventually};
 use herald_lab::Host;
 use serde_json::json;
 

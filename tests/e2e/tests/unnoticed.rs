@@ -38,7 +38,10 @@ fn watched(cluster: &Cluster) -> Result<Watched> {
     for last in [11, 12, 13] {
         cluster.answering_pods(lan(last), 3)?;
     }
-    let held = [11, 12, 13].map(lan).into_iter().map(|address| Ok((address, Held::open(cluster, (address, 80).into(), CONNECTIONS)?)));
+    let held = [11, 12, 13]
+        .map(lan)
+        .into_iter()
+        .map(|address| Ok((address, Held::open(cluster, (address, 80).into(), CONNECTIONS)?)));
     let held = held.collect::<Result<_>>()?;
     let asked = Ipv4Addr::new(192, 168, 56, 11);
     Ok(Watched {
@@ -114,7 +117,11 @@ fn killed_and_frozen(cluster: &Cluster) -> Result<()> {
     // Until kubelet has started another one, and that one took over from who stood in for it.
     thread::sleep(Duration::from_secs(8));
     eventually("a ready speaker again", PATIENCE, || {
-        Ok(if cluster.herald_pods("speaker")?.values().any(|host| *host == owner) { Ok(()) } else { Err("none yet".to_owned()) })
+        Ok(if cluster.herald_pods("speaker")?.values().any(|host| *host == owner) {
+            Ok(())
+        } else {
+            Err("none yet".to_owned())
+        })
     })?;
     let pids = speaker_pids(cluster, owner)?;
     signal("STOP", &pids)?;

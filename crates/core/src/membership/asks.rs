@@ -114,6 +114,11 @@ impl Asks {
         gone
     }
 
+    /// Awaits nobody but these: others take part already, and know better.
+    pub(super) fn await_only(&mut self, awaited: impl Fn(&NodeName) -> bool) {
+        self.0.retain(|node, ask| ask.unready.is_none() || awaited(node));
+    }
+
     pub(super) fn due(&mut self, now: Moment, timing: Timing, standing: Standing) -> Vec<IpAddr> {
         // Hellos of a peer that is there come within an interval; it is asked only when they did not.
         let patience = if standing == Standing::Listening { timing.interval() } else { Duration::ZERO };

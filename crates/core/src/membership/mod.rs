@@ -29,7 +29,7 @@ use crate::{
 use asks::{Asks, Unheard};
 use herald_wire::{
     Mac,
-    hello::{Flags, Hello, IfName},
+    hello::{Flags, Hello, IfName, MAX_KEPT, peer_hash},
 };
 use peer::{Judged, Peer, State};
 pub use peers::{Gone, Ignored};
@@ -107,7 +107,7 @@ impl Membership {
             self.twins.insert((hello.link, from), now);
             return Err(Ignored::OwnFrame);
         }
-        let me = herald_wire::hello::peer_hash(self.me.cluster, self.me.node.as_str());
+        let me = peer_hash(self.me.cluster, self.me.node.as_str());
         if hello.heard.contains(&me) {
             self.heard_by_others = now;
         }
@@ -213,6 +213,7 @@ impl Membership {
             Standing::Listening | Standing::Late => {
                 if now >= self.listen_until && self.roster.is_some() && self.asks.resolved(now, self.timing) {
                     self.heard_by_others = self.heard_by_others.max(now);
+                    self.follow_others(now);
                     self.set_standing(Standing::Present);
                 }
             }
@@ -220,6 +221,22 @@ impl Membership {
             Standing::Unheard if !unheard => self.listen(Standing::Listening, now, self.timing.listen()),
             Standing::Present | Standing::Unheard => {}
         }
+    }
+
+    /// Whose place is kept while they restart, who just started cannot know: those say who take part. When nobody does, all start at once, and
+    /// everybody who is expected is awaited.
+    fn follow_others(&mut self, now: Moment) {
+        let Some(kept) = self.peers.kept_by_others(now) else { return };
+        self.peers.keep_all(&kept, now);
+        let cluster = self.me.cluster;
+        self.asks.await_only(|node| kept.contains(&peer_hash(cluster, node.as_str())));
+    }
+
+    /// Whose place is kept while they restart, as hashes.
+    fn kept(&self) -> Vec<u32> {
+        let awaited = self.asks.present().filter(|peer| peer.awaited);
+        let awaited = awaited.map(|peer| peer_hash(self.me.cluster, peer.node.as_str()));
+        self.peers.kept().chain(awaited).take(MAX_KEPT).collect()
     }
 
     /// The frames that are due. `sequence` is the speaker's counter, shared by all its links.
@@ -247,7 +264,7 @@ impl Membership {
                 link: speaking.link,
                 links: speaking.links.clone(),
                 heard: self.peers.heard_set(*sequence, now),
-                kept: self.peers.kept_set(),
+                kept: self.kept(),
                 stamp: speaking.stamp,
             };
             frames.push(Frame::Hello(hello, self.unheard_addresses(now)));
@@ -277,7 +294,7 @@ impl Membership {
     /// Up to a tenth shorter, different for each node and hello, so that nodes do not speak in chorus. No randomness: a hash.
     fn jittered(&self, sequence: u64) -> Duration {
         let interval = self.effective_interval();
-        let hash = herald_wire::hello::peer_hash(self.me.cluster, self.me.node.as_str());
+        let hash = peer_hash(self.me.cluster, self.me.node.as_str());
         let spread = u64::from(hash).wrapping_add(sequence).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
         interval - interval / 10 * u32::try_from(spread).unwrap_or(0) / 256
     }

@@ -64,6 +64,8 @@ pub(super) struct Peer {
     here: Vec<Here>,
     /// Names of all its links, those that it said.
     links: Vec<IfName>,
+    /// Whose places it keeps, as hashes.
+    keeps: Vec<u32>,
     /// Of all its links: answers to asks come from one of them.
     macs: Vec<Mac>,
     echo: Echo,
@@ -92,6 +94,7 @@ impl Peer {
             by_datagram: false,
             here: Vec::new(),
             links: Vec::new(),
+            keeps: Vec::new(),
             macs: Vec::new(),
             echo: Echo::default(),
             loss: Loss::default(),
@@ -108,7 +111,7 @@ impl Peer {
         let again = self.incarnation != hello.incarnation;
         if again {
             self.here.clear();
-        } else if self.state != (State::Alive) {
+        } else if self.state != State::Alive {
             self.opinions.clear();
         } else if self.interval == interval {
             self.loss.hello(now.since(self.heard), interval);
@@ -117,6 +120,7 @@ impl Peer {
         self.judge_flags(hello.flags, again, now);
         (self.incarnation, self.sequence, self.heard) = (hello.incarnation, hello.sequence, now);
         (self.interval, self.flags) = (interval, hello.flags);
+        self.keeps.clone_from(&hello.kept);
         self.take_links(hello, from, now)
     }
 
@@ -139,7 +143,12 @@ impl Peer {
         }
     }
 
-    /// It counted before it was heard: its place is kept until it is ready.
+    /// Whose places it keeps, when it takes part itself.
+    pub(super) fn keeps(&self, now: Moment) -> Option<&[u32]> {
+        (self.flags.ready && self.is_speaking(now)).then_some(&self.keeps)
+    }
+
+    /// It counted before it was heard, or does for others: its place is kept until it is ready.
     pub(super) fn keep(&mut self, now: Moment) {
         if !self.ready && !self.flags.leaving {
             self.ready = true;

@@ -10,7 +10,7 @@ use crate::{
 };
 use herald_wire::{
     Mac,
-    hello::{Hello, MAX_HEARD, MAX_KEPT},
+    hello::{Hello, MAX_HEARD},
 };
 use serde::Serialize;
 use std::{
@@ -176,10 +176,21 @@ impl Peers {
         heard.into_iter().skip(skip).take(MAX_HEARD).collect()
     }
 
-    /// Whose place is kept while they restart.
-    pub(super) fn kept_set(&self) -> Vec<u32> {
-        let kept = self.heard.values().filter(|peer| peer.ready && is_restarting(peer.state));
-        kept.map(|peer| peer.hash).take(MAX_KEPT).collect()
+    /// Whose place is kept while they restart, as hashes.
+    pub(super) fn kept(&self) -> impl Iterator<Item = u32> {
+        self.heard.values().filter(|peer| peer.ready && is_restarting(peer.state)).map(|peer| peer.hash)
+    }
+
+    /// Whose place those keep who take part, as hashes; `None` when nobody does.
+    pub(super) fn kept_by_others(&self, now: Moment) -> Option<BTreeSet<u32>> {
+        let mut keepers = self.heard.values().filter_map(|peer| peer.keeps(now)).peekable();
+        keepers.peek()?;
+        Some(keepers.flatten().copied().collect())
+    }
+
+    /// Keeps the places that others keep.
+    pub(super) fn keep_all(&mut self, kept: &BTreeSet<u32>, now: Moment) {
+        self.heard.values_mut().filter(|peer| kept.contains(&peer.hash)).for_each(|peer| peer.keep(now));
     }
 
     pub(super) fn ever_heard(&self, node: &NodeName) -> bool {
