@@ -210,3 +210,20 @@ fn a_service_without_endpoints_does_not_silence_the_one_it_shares_with() {
     ]);
     assert!(verdict(&snapshot, &everybody()).owner.is_some());
 }
+
+#[test]
+fn the_next_in_order_stands_in_for_a_restarting_owner_and_nobody_for_a_live_one() {
+    let snapshot = with(&[("web", service(&["192.0.2.1"], TrafficPolicy::Local, &["a", "b"]))]);
+    let plan = plan(&snapshot);
+    let (group, here) = (&plan.groups()[0], LinkName::from("eth0"));
+    let mut members = everybody();
+    let owner = plan.desired(group, &here, &members).owner.unwrap();
+    assert_eq!(plan.stand_in(group, &here, &members), None);
+    let other = NodeName::from(if owner.as_str() == "a" { "b" } else { "a" });
+    for (away, by) in [(&owner, Some(other.clone())), (&other, Some("c".into())), (&"c".into(), None)] {
+        members.get_mut(away).unwrap().restarting = true;
+        let stand_in = plan.stand_in(group, &here, &members);
+        assert_eq!(stand_in, Some(StandIn { owner: owner.clone(), by }), "{away} restarts, too");
+        assert_eq!(plan.desired(group, &here, &members).owner.as_ref(), Some(&owner), "its place is kept");
+    }
+}
