@@ -119,6 +119,7 @@ impl Shown<'_> {
                 standing: known.map(|known| (&known.standing).into()),
                 members: known.map(|known| self.members(name, known)).unwrap_or_default(),
                 answers: self.answers(name),
+                stands_in: self.stands_in(name),
             };
             (name.to_string(), shown)
         });
@@ -129,6 +130,8 @@ impl Shown<'_> {
         let member = |(node, member): (&NodeName, &Member)| {
             let known = if node == self.node {
                 Known::Own
+            } else if member.restarting {
+                Known::Restarting
             } else if member.presumed {
                 Known::Presumed
             } else if self.notes.unicast.contains(&(link.clone(), node.clone())) {
@@ -162,7 +165,15 @@ impl Shown<'_> {
             };
             (*address, shown)
         };
-        port.table().addresses.iter().map(answer).collect()
+        let table = port.table();
+        table.addresses.iter().filter(|(_, answer)| answer.claim == table.mac).map(answer).collect()
+    }
+
+    fn stands_in(&self, link: &LinkName) -> BTreeMap<IpAddr, String> {
+        let Some(port) = self.ports.get(link) else { return BTreeMap::new() };
+        let table = port.table();
+        let others = table.addresses.iter().filter(|(_, answer)| answer.claim != table.mac);
+        others.map(|(address, answer)| (*address, answer.claim.to_string())).collect()
     }
 }
 

@@ -57,8 +57,10 @@ pub struct LinkState {
     pub standing: Option<Why>,
     /// Who takes part, this speaker included, by node.
     pub members: BTreeMap<String, MemberState>,
-    /// What this node answers for there.
+    /// What this node answers for there, as the owner.
     pub answers: BTreeMap<IpAddr, AnswerState>,
+    /// What it answers for on behalf of owners whose speakers are away, with the MAC address that it gives.
+    pub stands_in: BTreeMap<IpAddr, String>,
 }
 
 /// A speaker on a link.
@@ -87,6 +89,8 @@ pub enum Known {
     Unicast,
     /// Its hellos are never heard; the API shows it, and its node's address answers.
     Presumed,
+    /// Its speaker is away or just back, and its node answers: its place is kept.
+    Restarting,
     /// In a way that this program does not know.
     #[default]
     #[serde(other)]

@@ -9,12 +9,7 @@ use crate::{
     time::Moment,
 };
 use serde::Serializer;
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    fmt::Display,
-    net::IpAddr,
-};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Display, net::IpAddr};
 
 /// Everything a speaker decided, and why.
 #[derive(Debug)]
