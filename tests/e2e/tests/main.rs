@@ -29,7 +29,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// A test: gets a cluster where everything is on, Herald runs as [`Cluster::install`] installs it, and no Service exists.
 type Journey = fn(&Cluster) -> Result<()>;
 
-const MODULES: [&[(&str, Journey)]; 12] = [
+const MODULES: [&[(&str, Journey)]; 13] = [
     basics::JOURNEYS,
     crds::JOURNEYS,
     explain::JOURNEYS,
