@@ -331,7 +331,7 @@ fn two_links_of_a_node_on_one_segment_are_one_candidate_and_answer_on_the_allowe
 /// Random disturbance on a lossy LAN: whatever happens, an overlap between two who hear each other is short, and in the end there is exactly one.
 #[test]
 fn random_disturbance_never_leaves_two_announcers() {
-    for seed in 0..100 {
+    for seed in 0..60 {
         let mut random = Random::new(seed);
         let mut lan = lan(seed);
         lan.loss_per_mille = [0, 10, 100][usize::try_from(seed % 3).unwrap()];
