@@ -279,14 +279,14 @@ impl Driver {
                 self.changes.membership(&link, &change);
                 tell(&link, &change);
             }
-            Effect::Announcing(service) => {
-                self.changes.announcing(true);
-                tracing::info!(%service, announced = ?self.speaker.announcing().get(&service), "announcing");
+            Effect::Announcing(service, cause) => {
+                self.changes.ownership(true, cause);
+                tracing::info!(%service, %cause, announced = ?self.speaker.announcing().get(&service), "announcing");
                 self.tell(&service, |_| Told::Announcing);
             }
-            Effect::Withdrawn(service) => {
-                self.changes.announcing(false);
-                tracing::info!(%service, "not announcing any more");
+            Effect::Withdrawn(service, cause) => {
+                self.changes.ownership(false, cause);
+                tracing::info!(%service, %cause, "not announcing any more");
             }
             Effect::LacksInterface(service) => {
                 tracing::warn!(%service, "no node has an interface that the Service's advertisements name: nobody announces it");

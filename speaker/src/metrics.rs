@@ -10,7 +10,7 @@ use herald_core::{
     membership::{Change, Gone, Standing},
     ownership::{Snapshot, silent_services},
     reason::Reason,
-    speaker::Announcing,
+    speaker::{Announcing, Cause},
     time::Moment,
 };
 use herald_runtime::metrics::{
@@ -57,16 +57,14 @@ pub struct Changes(Arc<Mutex<Changed>>);
 
 #[derive(Debug, Default)]
 struct Changed {
-    announcing: u64,
-    withdrawn: u64,
+    ownership: BTreeMap<(bool, Cause), u64>,
     membership: BTreeMap<(LinkName, &'static str), u64>,
 }
 
 impl Changes {
     /// A Service is announced from here now, or not any more.
-    pub(crate) fn announcing(&self, now: bool) {
-        let mut changed = self.lock();
-        *(if now { &mut changed.announcing } else { &mut changed.withdrawn }) += 1;
+    pub(crate) fn ownership(&self, announcing: bool, cause: Cause) {
+        *self.lock().ownership.entry((announcing, cause)).or_default() += 1;
     }
 
     /// Something changed about who is on a link.
@@ -288,10 +286,14 @@ impl Scrape {
         let mut family = out.family(
             Kind::Counter,
             "herald_ownership_changes_total",
-            "Times that this node began or ceased to announce a Service.",
+            "Times that this node began or ceased to announce a Service, by what made it decide anew.",
         );
-        family.sample(&[("change", &"announcing")], changed.announcing);
-        family.sample(&[("change", &"withdrawn")], changed.withdrawn);
+        for (announcing, change) in [(true, "announcing"), (false, "withdrawn")] {
+            for cause in Cause::ALL {
+                let count = changed.ownership.get(&(announcing, cause)).copied().unwrap_or_default();
+                family.sample(&[("change", &change), ("reason", &cause)], count);
+            }
+        }
         let mut family = out.family(
             Kind::Counter,
             "herald_membership_changes_total",

@@ -6,7 +6,7 @@ use herald_core::{
     LinkName, NodeName, ServiceKey,
     membership::{Change, Identity},
     ownership::Snapshot,
-    speaker::{Claim, Effect, Input, Link, Speaker},
+    speaker::{Cause, Claim, Effect, Input, Link, Speaker},
     time::{Moment, Timing},
 };
 use herald_wire::{
@@ -65,6 +65,8 @@ struct Host {
     lacking: Vec<ServiceKey>,
     /// What became of its peers, in order.
     changes: Vec<(Moment, Change)>,
+    /// What it began (or ceased) to announce, and why.
+    moves: Vec<(bool, Cause)>,
 }
 
 /// A frame on its way to a link.
@@ -157,6 +159,7 @@ impl Lan {
             answers: BTreeMap::new(),
             gratuitous: BTreeMap::new(),
             changes: Vec::new(),
+            moves: Vec::new(),
         };
         self.hosts.insert(node.into(), host);
         self.power_on(node);
@@ -328,6 +331,12 @@ impl Lan {
         self.hosts.get(&NodeName::from(node)).map_or(&[], |host| &host.changes)
     }
 
+    /// Why a node began (`true`) or ceased to announce Services since this was last asked.
+    pub fn take_moves(&mut self, node: &str) -> BTreeSet<(bool, Cause)> {
+        let host = self.hosts.get_mut(&NodeName::from(node));
+        host.map(|host| std::mem::take(&mut host.moves)).into_iter().flatten().collect()
+    }
+
     /// Which Services a node said to lack an interface, in order.
     #[must_use]
     pub fn lacking(&self, node: &str) -> Vec<ServiceKey> {
@@ -446,7 +455,8 @@ impl Lan {
             }
             Effect::LacksInterface(service) => host.lacking.push(service),
             Effect::Membership { change, .. } => host.changes.push((self.now, change)),
-            Effect::Announcing(_) | Effect::Withdrawn(_) => {}
+            Effect::Announcing(_, cause) => host.moves.push((true, cause)),
+            Effect::Withdrawn(_, cause) => host.moves.push((false, cause)),
         }
     }
 

@@ -8,7 +8,7 @@ use herald_core::{
     LinkName, NodeName,
     config::L2Advertisement,
     ownership::Snapshot,
-    speaker::{Input, Link},
+    speaker::{Cause, Input, Link},
     time::Timing,
 };
 use herald_testkit::{
@@ -74,6 +74,30 @@ fn a_dead_node_is_replaced_and_only_its_addresses_move() {
     lan.run(SETTLE, |_| {});
     let after: Vec<NodeName> = vips().into_iter().map(|address| owner(&lan, address)).collect();
     assert_eq!(after, before, "the same owners again");
+}
+
+#[test]
+fn what_moved_a_service_is_told() {
+    let mut lan = lan(3);
+    lan.run(SETTLE, |_| {});
+    let victim = owner(&lan, vips()[0]);
+    let others: Vec<&str> = NODES.into_iter().filter(|node| *node != victim.as_str()).collect();
+    let told = |lan: &mut Lan| -> BTreeSet<(bool, Cause)> {
+        lan.run(SETTLE, |_| {});
+        others.iter().flat_map(|node| lan.take_moves(node)).collect()
+    };
+    assert!(told(&mut lan).contains(&(true, Cause::Speaker)), "everybody began");
+    assert!(!lan.take_moves(victim.as_str()).is_empty());
+    lan.power_off(victim.as_str());
+    assert_eq!(told(&mut lan), [(true, Cause::MemberLeft)].into());
+    lan.power_on(victim.as_str());
+    assert_eq!(told(&mut lan), [(false, Cause::MemberJoined)].into());
+    assert_eq!(lan.take_moves(victim.as_str()), [(true, Cause::Speaker)].into());
+    let mut snapshot = cluster(&NODES);
+    snapshot.nodes.get_mut(&victim).unwrap().excluded = true;
+    lan.set_snapshot(snapshot);
+    assert_eq!(told(&mut lan), [(true, Cause::Cluster)].into());
+    assert_eq!(lan.take_moves(victim.as_str()), [(false, Cause::Cluster)].into());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What goes into the machine and what comes out.
 
-use super::state;
+use super::{Cause, state};
 use crate::{
     LinkName, ServiceKey, Set,
     membership::{Change, Ignored},
@@ -126,10 +126,10 @@ pub enum Effect {
         /// How.
         change: Change,
     },
-    /// From now on this node announces the Service (event nodeAssigned).
-    Announcing(ServiceKey),
-    /// This node does not announce the Service any more.
-    Withdrawn(ServiceKey),
+    /// From now on this node announces the Service (event nodeAssigned), and what moved it here.
+    Announcing(ServiceKey, Cause),
+    /// This node does not announce the Service any more, and what moved it away.
+    Withdrawn(ServiceKey, Cause),
     /// This node would announce the Service, but no node has an interface that its advertisements name (event announceFailed).
     LacksInterface(ServiceKey),
 }

@@ -3,11 +3,13 @@
 //! The real speaker and the simulated LAN drive the same machine; neither has rules of its own. After every batch of inputs, and at
 //! [`Speaker::next_deadline`] at the latest, the driver calls [`Speaker::poll`] and carries out what comes back, in that order.
 
+mod cause;
 mod messages;
 mod owned;
 mod segments;
 mod state;
 
+pub use cause::Cause;
 pub use messages::{Announced, Announcing, Claim, Effect, Input, Link, Taken};
 use owned::Recorded;
 pub use state::{LinkState, Obstacle, State};
@@ -53,8 +55,8 @@ pub struct Speaker {
     key: bool,
     standby: bool,
     stop: Option<bool>,
-    /// Something that ownership depends on changed.
-    dirty: bool,
+    /// What changed that ownership depends on, since it was decided.
+    due: Option<Cause>,
 }
 
 impl Speaker {
@@ -75,7 +77,7 @@ impl Speaker {
             key: false,
             standby: false,
             stop: None,
-            dirty: true,
+            due: Some(Cause::Speaker),
         }
     }
 
@@ -92,10 +94,14 @@ impl Speaker {
             }
             Input::Snapshot(snapshot) => {
                 match &mut self.plan {
-                    Some(plan) => self.dirty |= plan.follow(snapshot),
+                    Some(plan) => {
+                        if plan.follow(snapshot) {
+                            self.decide_for(Cause::Cluster);
+                        }
+                    }
                     None => {
                         self.plan = Some(Plan::new(snapshot));
-                        self.dirty = true;
+                        self.decide_for(Cause::Speaker);
                     }
                 }
                 self.set_rosters(now);
@@ -115,7 +121,7 @@ impl Speaker {
             }
             Input::Stop { leaving } => {
                 self.stop = Some(leaving);
-                self.dirty = true;
+                self.decide_for(Cause::Speaker);
             }
         }
         Taken::Used
@@ -128,8 +134,13 @@ impl Speaker {
 
     fn set(&mut self, field: impl Fn(&mut Self) -> &mut bool, value: bool) {
         if std::mem::replace(field(self), value) != value {
-            self.dirty = true;
+            self.decide_for(Cause::Speaker);
         }
+    }
+
+    /// Ownership is to be decided anew.
+    fn decide_for(&mut self, cause: Cause) {
+        self.due = self.due.max(Some(cause));
     }
 
     fn set_links(&mut self, links: Vec<Link>, now: Moment) {
@@ -147,7 +158,7 @@ impl Speaker {
         }
         self.links = links;
         self.set_rosters(now);
-        self.dirty = true;
+        self.decide_for(Cause::Links);
     }
 
     /// The state of the cluster that is decided on.
@@ -183,12 +194,12 @@ impl Speaker {
                 membership.wake(now);
             }
             for change in membership.take_changes() {
-                self.dirty = true;
+                self.due = self.due.max(Some(Cause::from(&change)));
                 effects.push(Effect::Membership { link: name.clone(), change });
             }
         }
-        if std::mem::take(&mut self.dirty) {
-            self.decide(now, &mut effects);
+        if let Some(cause) = self.due.take() {
+            self.decide(cause, now, &mut effects);
         }
         self.tell_lacking(now, &mut effects);
         for (link, address) in self.announcer.due(now) {
@@ -218,7 +229,7 @@ impl Speaker {
         members
     }
 
-    fn decide(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+    fn decide(&mut self, cause: Cause, now: Moment, effects: &mut Vec<Effect>) {
         let owned = self.owned();
         let mut answers: BTreeMap<LinkName, BTreeMap<IpAddr, Claim>> =
             self.links.keys().map(|name| (name.clone(), BTreeMap::new())).collect();
@@ -247,21 +258,21 @@ impl Speaker {
         self.answers = answers;
         let kept = |link: &LinkName| self.memberships.get(link).is_some_and(|membership| membership.was_kept(now));
         self.announcer.set(&owned.places, kept, now);
-        self.tell_services(owned.services, effects);
+        self.tell_services(owned.services, cause, effects);
         self.find_lacking(now);
     }
 
     /// Which Services this node announces, and what changed about that.
-    fn tell_services(&mut self, services: BTreeMap<ServiceKey, Recorded>, effects: &mut Vec<Effect>) {
+    fn tell_services(&mut self, services: BTreeMap<ServiceKey, Recorded>, cause: Cause, effects: &mut Vec<Effect>) {
         let announced = |recorded: Recorded| Announced {
             addresses: recorded.addresses.into_iter().collect(),
             links: recorded.links.into_iter().collect(),
         };
         let announcing: Announcing = services.into_iter().map(|(key, recorded)| (key, announced(recorded))).collect();
         let withdrawn = self.announcing.keys().filter(|key| !announcing.contains_key(*key));
-        effects.extend(withdrawn.cloned().map(Effect::Withdrawn));
+        effects.extend(withdrawn.cloned().map(|key| Effect::Withdrawn(key, cause)));
         let new = announcing.keys().filter(|key| !self.announcing.contains_key(*key));
-        effects.extend(new.cloned().map(Effect::Announcing));
+        effects.extend(new.cloned().map(|key| Effect::Announcing(key, cause)));
         if *self.announcing != announcing {
             self.announcing = Arc::new(announcing);
         }
@@ -335,7 +346,7 @@ impl Speaker {
     /// When [`Speaker::poll`] has something to do at the latest; `None` while there is nothing to wait for.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {
-        if self.standby && !self.dirty {
+        if self.standby && self.due.is_none() {
             return None;
         }
         let memberships = self.memberships.values().map(Membership::next_deadline);

@@ -1,0 +1,57 @@
+//! Why it was decided anew who owns what.
+
+use crate::membership::Change;
+use std::fmt;
+
+/// What made a speaker decide anew. Of several at once the last in this order counts: it alone would have moved something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// Services, endpoints, nodes or the configuration.
+    Cluster,
+    /// A member is there, or ready, that was not.
+    MemberJoined,
+    /// A member is gone, or not ready any more.
+    MemberLeft,
+    /// Links of this node, or those of a member.
+    Links,
+    /// This speaker itself: it begins to take part on a link, or ceases to, stands by, or ends.
+    Speaker,
+}
+
+impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Cluster, Self::MemberJoined, Self::MemberLeft, Self::Links, Self::Speaker];
+
+    /// A metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::MemberJoined => "member_joined",
+            Self::MemberLeft => "member_left",
+            Self::Links => "links",
+            Self::Speaker => "speaker",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+impl From<&Change> for Cause {
+    fn from(change: &Change) -> Self {
+        match change {
+            Change::Joined(_) | Change::Back(_) | Change::Ready(_, true) | Change::Presumed(_, true) => {
+                Self::MemberJoined
+            }
+            Change::Left(..) | Change::Restarting(_) | Change::Ready(_, false) | Change::Presumed(_, false) => {
+                Self::MemberLeft
+            }
+            Change::Links(_) => Self::Links,
+            Change::Standing(_) => Self::Speaker,
+        }
+    }
+}
