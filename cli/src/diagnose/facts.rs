@@ -139,6 +139,14 @@ impl Herald {
         found
     }
 
+    /// Where the address is answered for on behalf of an owner whose speaker is away.
+    pub(crate) fn standing_in(&self, address: IpAddr) -> Vec<String> {
+        let links =
+            self.asked().flat_map(|speaker| speaker.links.iter().map(move |(link, state)| (speaker, link, state)));
+        let standing_in = links.filter(|(_, _, state)| state.stands_in.contains_key(&address));
+        standing_in.map(|(speaker, link, _)| format!("{}/{link}", speaker.node)).collect()
+    }
+
     /// Pairs that answer for the address on one segment: no two should.
     pub(crate) fn rivals(&self, address: IpAddr) -> Vec<(Answering<'_>, Answering<'_>)> {
         let all = self.answering(address);

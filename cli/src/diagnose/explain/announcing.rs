@@ -160,6 +160,15 @@ pub(super) fn ownership(herald: &Herald, subject: &Subject) -> Step {
             lines.extend(members(herald, &answering));
             continue;
         }
+        let standing_in = herald.standing_in(*address);
+        if !standing_in.is_empty() {
+            let owner = views.iter().find_map(|(verdict, _)| verdict.owner.as_deref()).unwrap_or("its owner");
+            lines.push(format!(
+                "{address} is on {owner}, whose speaker is away; {} answers on its behalf",
+                list(standing_in)
+            ));
+            continue;
+        }
         return unanswered(herald, subject, *address, &views);
     }
     let first = if lines.is_empty() { String::new() } else { lines.remove(0) };

@@ -375,6 +375,21 @@ fn the_ownership() {
 }
 
 #[test]
+fn who_stands_in_for_an_owner_whose_speaker_is_away_is_told() {
+    let mut world = World::new();
+    world.link(0).answers.clear();
+    world.herald.speakers[0].state = Err("connection refused".to_owned());
+    world.link(1).stands_in = [(ip(), "02:00:00:00:00:0a".to_owned())].into();
+    let explanation = world.explain();
+    let ownership = explanation.steps.iter().find(|step| step.step == "ownership").unwrap();
+    assert_eq!(ownership.verdict, Verdict::Ok, "{ownership:?}");
+    assert!(
+        ownership.seen[0].ends_with("is on a, whose speaker is away; b/eth0 answers on its behalf"),
+        "{ownership:?}"
+    );
+}
+
+#[test]
 fn members_that_are_not_heard_as_they_should_are_told() {
     let mut world = World::new();
     world.link(0).members.get_mut("b").unwrap().known = Known::Presumed;
