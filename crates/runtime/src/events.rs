@@ -108,11 +108,20 @@ impl Worker {
                     Some(notice) => {
                         pace.take();
                         let (event, known) = self.next(&notice, Timestamp::now());
-                        writes.spawn(write(self.client.clone(), event, known.count));
+                        let client = self.client.clone();
+                        writes.spawn(async move {
+                            let began = Instant::now();
+                            write(client, event, known.count).await;
+                            began.elapsed()
+                        });
                     }
                     None => break,
                 },
-                Some(_) = writes.join_next(), if !writes.is_empty() => {}
+                Some(took) = writes.join_next(), if !writes.is_empty() => {
+                    if let Ok(took) = took {
+                        pace.took(took);
+                    }
+                }
                 () = shutdown.wait() => break,
             }
         }

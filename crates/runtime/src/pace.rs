@@ -3,39 +3,49 @@
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// A burst after a quiet time, then one a while. What tells of a write costs the API server as much as the write itself, and every node
-/// tells, so the sum is a multiple of this.
+/// What may be written at once after a quiet time.
+const BURST: u32 = 10;
+/// Pause after that: ten a second.
+const PAUSE: Duration = Duration::from_millis(100);
+/// An API server that takes its time has more important things to do: the pause is so many times what a write took.
+const COST_SHARE: u32 = 20;
+/// Longest pause.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// A burst after a quiet time, then one a while, and fewer while the API server is slow. What tells of a write costs it as much as the write
+/// itself, and every node tells, so the sum is a multiple of this.
 #[derive(Debug)]
 pub struct Pace {
-    burst: u32,
-    every: Duration,
+    pause: Duration,
     /// When the last one would have been, had all been a pause apart: it may run ahead of the clock by a burst.
     last: Instant,
 }
 
 impl Default for Pace {
-    /// 25 at once (client-go's burst for events is 25 as well), then ten a second.
     fn default() -> Self {
-        Self::new(25, Duration::from_millis(100))
+        Self { pause: PAUSE, last: Instant::now() }
     }
 }
 
 impl Pace {
-    /// So many at once, then one `every` so often.
-    #[must_use]
-    pub fn new(burst: u32, every: Duration) -> Self {
-        Self { burst, every, last: Instant::now() }
-    }
-
     /// When the next one may be.
     #[must_use]
     pub fn next(&self) -> Instant {
-        self.last.checked_sub(self.every * self.burst).unwrap_or(self.last)
+        self.last.checked_sub(self.pause * BURST).unwrap_or(self.last)
     }
 
     /// One is.
     pub fn take(&mut self) {
-        self.last = self.last.max(Instant::now()) + self.every;
+        self.last = self.last.max(Instant::now()) + self.pause;
+    }
+
+    /// One took so long.
+    pub fn took(&mut self, time: Duration) {
+        let pause = (time * COST_SHARE).clamp(PAUSE, LONGEST);
+        // What was taken ahead stays as many.
+        let ahead = self.last.saturating_duration_since(Instant::now()).div_duration_f64(self.pause);
+        self.last = Instant::now() + pause.mul_f64(ahead);
+        self.pause = pause;
     }
 
     /// Waits until one may be, which then is.
@@ -49,21 +59,35 @@ impl Pace {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_burst_then_one_a_while_and_a_burst_again_after_quiet() {
-        let mut pace = Pace::new(3, Duration::from_secs(1));
+    async fn turns(pace: &mut Pace, count: usize) -> Vec<u128> {
         let start = Instant::now();
         let mut seen = Vec::new();
-        for _ in 0..6 {
+        for _ in 0..count {
             pace.turn().await;
-            seen.push(start.elapsed().as_secs());
+            seen.push(start.elapsed().as_millis());
         }
-        assert_eq!(seen, [0, 0, 0, 0, 1, 2]);
+        seen
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_then_one_a_while_and_a_burst_again_after_quiet() {
+        let mut pace = Pace::default();
+        let mut expected = vec![0; 11];
+        expected.extend([100, 200, 300]);
+        assert_eq!(turns(&mut pace, 14).await, expected);
         tokio::time::advance(Duration::from_secs(60)).await;
-        let later = Instant::now();
-        for _ in 0..4 {
-            pace.turn().await;
-        }
-        assert_eq!(later.elapsed(), Duration::ZERO);
+        assert_eq!(turns(&mut pace, 11).await, [0; 11]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_api_server_is_told_less_and_a_fast_one_as_much_as_before() {
+        let mut pace = Pace::default();
+        turns(&mut pace, 11).await;
+        pace.took(Duration::from_millis(50));
+        assert_eq!(turns(&mut pace, 3).await, [1000, 2000, 3000]);
+        pace.took(Duration::from_secs(30));
+        assert_eq!(turns(&mut pace, 1).await, [2000]);
+        pace.took(Duration::from_millis(1));
+        assert_eq!(turns(&mut pace, 2).await, [100, 200]);
     }
 }

@@ -156,10 +156,12 @@ impl Services {
                 }
                 // What is said now may be something else than when the list was made.
                 let announced = self.announcing().get(&key).map(|announced| announced.links.clone());
+                let began = Instant::now();
                 match announced {
                     Some(links) => self.ensure(&key, links).await?,
                     None => self.remove(&key).await?,
                 }
+                self.pace.took(began.elapsed());
             }
         }
         Ok(())
