@@ -24,12 +24,15 @@ pub(crate) fn owners(cluster: &Cluster) -> Result<BTreeMap<IpAddr, Host>> {
     [11, 12, 13].map(lan).into_iter().map(|address| Ok((address, cluster.announcer(address)?))).collect()
 }
 
+/// In the order of their names, too: of one second, the names decide who is served first.
+const NAMES: [&str; 3] = ["first", "second", "third"];
+
 /// Three Services on one Deployment.
 pub(crate) fn three_services(cluster: &Cluster) -> Result<()> {
-    let services: Vec<_> = ["one", "two", "three"].map(|name| Service::new(name, "steady").object()).into();
+    let services: Vec<_> = NAMES.map(|name| Service::new(name, "steady").object()).into();
     cluster.apply(&services)?;
     cluster.deploy(&Deployment::new("steady", 3))?;
-    for name in ["one", "two", "three"] {
+    for name in NAMES {
         cluster.external_ips(name)?;
     }
     Ok(())
@@ -108,7 +111,7 @@ fn api_server_away(cluster: &Cluster) -> Result<()> {
         answered.windows(2).map(|pair| pair[1].saturating_duration_since(pair[0])).max().unwrap_or(Duration::MAX);
     eprintln!("  {} of {} looks were answered in time, {silence:?} apart at most", answered.len(), sights.len());
     ensure!(silence < Duration::from_secs(1), "{owner:?} answers all the time, not with a pause of {silence:?}");
-    cluster.delete_service("three")?;
+    cluster.delete_service(NAMES[2])?;
     cluster.serve(&Service::new("afterwards", "steady"))?;
     cluster.await_ips("afterwards", &["192.168.56.13"])?;
     cluster.answering_pods(lan(13), 3)?;
