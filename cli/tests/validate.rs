@@ -2,30 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
-use std::{
-    io::Write as _,
-    path::Path,
-    process::{Command, Output, Stdio},
-};
+mod common;
 
-fn validate(args: &[&str], input: &str) -> Output {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_herald"))
-        .current_dir(root)
-        .arg("validate")
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
-}
+use std::path::Path;
 
-fn said(output: &Output) -> (Option<i32>, String, String) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
+fn validate(args: &[&str], input: &str) -> (Option<i32>, String, String) {
+    common::herald(&[&["validate"], args].concat(), input)
 }
 
 #[test]
@@ -33,7 +15,7 @@ fn the_samples_are_valid() {
     let samples =
         ["custom-resources.yaml", "bgp.yaml", "metallb-l2config.yaml"].map(|name| format!("config/samples/{name}"));
     for sample in &samples {
-        let (code, out, notes) = said(&validate(&[sample], ""));
+        let (code, out, notes) = validate(&[sample], "");
         assert_eq!((code, out.as_str()), (Some(0), ""), "{sample}: {notes}");
     }
 }
@@ -42,7 +24,7 @@ fn the_samples_are_valid() {
 #[test]
 fn the_broken_samples() {
     let expected = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/samples/broken/expected.txt");
-    let (code, out, _) = said(&validate(&["config/samples/broken"], ""));
+    let (code, out, _) = validate(&["config/samples/broken"], "");
     if std::env::var_os("HERALD_REWRITE").is_some() {
         std::fs::write(&expected, &out).unwrap();
     }
@@ -60,7 +42,7 @@ const POOL: &str =
 #[test]
 fn standard_input_and_skipped_kinds() {
     let text = format!("{POOL}---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\n");
-    let (code, out, notes) = said(&validate(&["-"], &text));
+    let (code, out, notes) = validate(&["-"], &text);
     assert_eq!((code, out.as_str()), (Some(0), ""));
     assert_eq!(notes, "-: Deployment/web: skipped: Herald does not read this kind\n1 objects in 1 files, 0 problems\n");
 }
@@ -68,7 +50,7 @@ fn standard_input_and_skipped_kinds() {
 #[test]
 fn files_count_together() {
     let (code, out, _) =
-        said(&validate(&["-", "config/samples/custom-resources.yaml"], &POOL.replace("name: p", "name: lan")));
+        validate(&["-", "config/samples/custom-resources.yaml"], &POOL.replace("name: p", "name: lan"));
     assert_eq!(code, Some(1));
     assert_eq!(
         out,
@@ -81,18 +63,18 @@ fn references_that_may_come_later() {
     let text = "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata: {name: p}\nspec: {myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, bfdProfile: fast}\n";
     let line = "-: BGPPeer/p: spec.bfdProfile: no valid BFDProfile object has the name \"fast\"; create it, correct it, or correct the name (it may \
                 come later)\n";
-    let (code, out, _) = said(&validate(&["-"], text));
+    let (code, out, _) = validate(&["-"], text);
     assert_eq!((code, out.as_str()), (Some(0), line));
-    let (code, out, _) = said(&validate(&["--strict", "-"], text));
+    let (code, out, _) = validate(&["--strict", "-"], text);
     assert_eq!((code, out.as_str()), (Some(1), line));
 }
 
 #[test]
 fn another_namespace() {
     let text = POOL.replace("name: p", "name: p, namespace: lb");
-    let (code, _, _) = said(&validate(&["--namespace", "lb", "-"], &text));
+    let (code, _, _) = validate(&["--namespace", "lb", "-"], &text);
     assert_eq!(code, Some(0));
-    let (code, out, _) = said(&validate(&["-"], &text));
+    let (code, out, _) = validate(&["-"], &text);
     assert_eq!(
         (code, out.as_str()),
         (
@@ -104,8 +86,8 @@ fn another_namespace() {
 
 #[test]
 fn what_cannot_be_read() {
-    let (code, _, notes) = said(&validate(&["does/not/exist.yaml"], ""));
+    let (code, _, notes) = validate(&["does/not/exist.yaml"], "");
     assert_eq!(code, Some(2));
     assert!(notes.contains("does/not/exist.yaml"), "{notes}");
-    assert_eq!(said(&validate(&[], "")).0, Some(2));
+    assert_eq!(validate(&[], "").0, Some(2));
 }

@@ -285,7 +285,7 @@ impl Membership {
         running.filter_map(|(_, pod)| pod.address).collect()
     }
 
-    /// A link carries at most about 1,000 hellos a second: with more than 100 members at 100 ms the interval stretches.
+    /// A link carries at most about 1,000 hellos a second: with more than 50 members at 50 ms the interval stretches.
     fn effective_interval(&self) -> Duration {
         let members = u32::try_from(self.peers.len()).unwrap_or(u32::MAX).saturating_add(1);
         self.timing.interval().max(Duration::from_millis(1).saturating_mul(members))
