@@ -27,6 +27,12 @@ pub struct SpeakerConfig {
     /// How soon a dead node is to be replaced: fast (100ms), calm (1s, for busy or lossy networks), or 80ms to 10s
     #[arg(long, default_value = "200ms", value_parser = timing)]
     pub failover_target: Timing,
+    /// For how long the old owner goes on serving clients that use it when an address moves between two living nodes (0s to 600s)
+    #[arg(long, default_value = "30s", value_parser = wait)]
+    pub drain: Duration,
+    /// For how long a node that returned has to be ready before addresses move back to it (0s to 600s)
+    #[arg(long, default_value = "10s", value_parser = wait)]
+    pub hold_off: Duration,
     /// UDP port of hellos to peers that the link does not carry them to
     #[arg(long, default_value_t = herald_wire::hello::UDP_PORT)]
     pub hello_port: u16,
@@ -39,6 +45,13 @@ fn timing(text: &str) -> Result<Timing, String> {
         "calm" => Ok(Timing::CALM),
         _ => Timing::new(duration(text)?).map_err(|error| error.to_string()),
     }
+}
+
+/// A duration of up to ten minutes.
+fn wait(text: &str) -> Result<Duration, String> {
+    let most = Duration::from_secs(600);
+    let wait = duration(text)?;
+    if wait <= most { Ok(wait) } else { Err(format!("{text:?} is too long: at most 600s")) }
 }
 
 /// `100ms`, `2s`.
@@ -62,6 +75,14 @@ mod tests {
         assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
         for bad in ["", "100", "ms", "-1s", "1.5s", "1m"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn waits() {
+        assert_eq!((wait("0s"), wait("600s")), (Ok(Duration::ZERO), Ok(Duration::from_secs(600))));
+        for bad in ["601s", "-1s", "long"] {
+            assert!(wait(bad).is_err(), "{bad}");
         }
     }
 

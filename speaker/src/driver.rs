@@ -17,7 +17,7 @@ use crate::{
 use herald_core::{
     NodeName, ServiceKey,
     membership::{Change, Identity},
-    ownership::Snapshot,
+    ownership::{Moves, Snapshot},
     speaker::{Claim, Effect, Input, Speaker, Taken},
     time::{Moment, Timing},
 };
@@ -59,6 +59,8 @@ pub struct Resources {
     pub me: Identity,
     /// Timing of the hellos.
     pub timing: Timing,
+    /// How planned moves go.
+    pub moves: Moves,
     /// UDP port of the fallback; 0 = none.
     pub hello_port: u16,
     /// The links of this node.
@@ -97,7 +99,7 @@ pub async fn run(resources: Resources, shutdown: Shutdown) {
     });
     let sinks = Sinks { keys: resources.keys.clone(), heard: heard_tx, seen: seen_tx };
     let driver = Driver {
-        speaker: Speaker::new(resources.me.clone(), resources.timing),
+        speaker: Speaker::new(resources.me.clone(), resources.timing).with_moves(resources.moves),
         ports: Ports::new(sinks),
         udp,
         gratuitous: Gratuitous::default(),
@@ -287,6 +289,10 @@ impl Driver {
             Effect::Withdrawn(service, cause) => {
                 self.changes.ownership(false, cause);
                 tracing::info!(%service, %cause, "not announcing any more");
+            }
+            Effect::HandOver { link, group, what, with } => {
+                self.changes.hand_over(&link, what);
+                tracing::info!(%link, address = %group, %with, what = what.label(), "planned move");
             }
             Effect::LacksInterface(service) => {
                 tracing::warn!(%service, "no node has an interface that the Service's advertisements name: nobody announces it");

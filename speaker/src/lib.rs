@@ -17,7 +17,7 @@ pub use config::SpeakerConfig;
 
 use driver::Told;
 use herald_api::event::{Kind, Notice, ServiceEvent};
-use herald_core::{NodeName, ServiceKey, membership::Identity};
+use herald_core::{NodeName, ServiceKey, membership::Identity, ownership::Moves};
 use herald_runtime::{
     admin::{self, Admin, AdminError},
     client::Clients,
@@ -117,6 +117,7 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
     let resources = driver::Resources {
         me: Identity { cluster, node: node.clone(), incarnation: driver::incarnation() },
         timing: config.failover_target,
+        moves: Moves { drain: config.drain, hold_off: config.hold_off },
         hello_port: config.hello_port,
         links: link_watch.links(),
         observed,

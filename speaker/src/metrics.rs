@@ -8,7 +8,7 @@ use crate::net::{
 use herald_core::{
     LinkName, NodeName,
     membership::{Change, Gone, Standing},
-    ownership::{Snapshot, silent_services},
+    ownership::{HandOver, Snapshot, silent_services},
     reason::Reason,
     speaker::{Announcing, Cause},
     time::Moment,
@@ -59,6 +59,7 @@ pub struct Changes(Arc<Mutex<Changed>>);
 struct Changed {
     ownership: BTreeMap<(bool, Cause), u64>,
     membership: BTreeMap<(LinkName, &'static str), u64>,
+    hand_overs: BTreeMap<(LinkName, HandOver), u64>,
 }
 
 impl Changes {
@@ -72,9 +73,16 @@ impl Changes {
         *self.lock().membership.entry((link.clone(), label(change))).or_default() += 1;
     }
 
+    /// What became of a planned move.
+    pub(crate) fn hand_over(&self, link: &LinkName, what: HandOver) {
+        *self.lock().hand_overs.entry((link.clone(), what)).or_default() += 1;
+    }
+
     /// A link is gone, and its counts go with it.
     pub(crate) fn forget(&self, link: &LinkName) {
-        self.lock().membership.retain(|(other, _), _| other != link);
+        let mut counts = self.lock();
+        counts.membership.retain(|(other, _), _| other != link);
+        counts.hand_overs.retain(|(other, _), _| other != link);
     }
 
     /// A panic elsewhere leaves whole counts behind.
@@ -249,6 +257,12 @@ impl Scrape {
             "Addresses that this speaker answers for on behalf of owners whose speakers are away.",
         );
         self.links.iter().for_each(|link| family.sample(&[("link", &link.name)], link.table.stood_in()));
+        let mut family = out.family(
+            Kind::Gauge,
+            "herald_addresses_draining",
+            "Addresses that this speaker has handed over and still answers unicast requests for.",
+        );
+        self.links.iter().for_each(|link| family.sample(&[("link", &link.name)], link.table.drained()));
         let mut family = out.family(Kind::Gauge, "herald_link_present", "1 if this speaker may answer on the link.");
         self.links.iter().for_each(|link| family.sample(&[("link", &link.name)], u8::from(link.present)));
         let mut family = out.family(
@@ -301,6 +315,17 @@ impl Scrape {
         );
         for ((link, change), count) in &changed.membership {
             family.sample(&[("link", link), ("change", change)], count);
+        }
+        let mut family = out.family(
+            Kind::Counter,
+            "herald_hand_overs_total",
+            "Planned moves of groups of addresses between living nodes, by what became of them here.",
+        );
+        for link in &self.links {
+            for what in HandOver::ALL {
+                let count = changed.hand_overs.get(&(link.name.clone(), what)).copied().unwrap_or_default();
+                family.sample(&[("link", &link.name), ("result", &what.label())], count);
+            }
         }
     }
 

@@ -152,10 +152,11 @@ impl Shown<'_> {
 
     fn answers(&self, link: &LinkName) -> BTreeMap<IpAddr, AnswerState> {
         let Some(port) = self.ports.get(link) else { return BTreeMap::new() };
-        let answer = |(address, Answer { counters, .. }): (&IpAddr, &Answer)| {
+        let answer = |(address, Answer { counters, unicast_only, .. }): (&IpAddr, &Answer)| {
             let said = self.gratuitous.of(*address);
             let claim = self.notes.claims.get(&(link.clone(), *address));
             let shown = AnswerState {
+                draining: *unicast_only,
                 requests: counters.requests_received.load(Ordering::Relaxed),
                 answers: counters.responses_sent.load(Ordering::Relaxed),
                 announced: said.map_or(0, |(frames, _)| frames),

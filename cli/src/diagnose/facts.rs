@@ -131,7 +131,7 @@ impl Herald {
         let mut found = Vec::new();
         for speaker in self.asked() {
             for (link, state) in &speaker.links {
-                if let Some(answer) = state.answers.get(&address) {
+                if let Some(answer) = state.answers.get(&address).filter(|answer| !answer.draining) {
                     found.push(Answering { node: &speaker.node, link, state, answer });
                 }
             }

@@ -5,7 +5,7 @@
 use herald_core::{
     LinkName, NodeName, ServiceKey,
     membership::{Change, Identity},
-    ownership::Snapshot,
+    ownership::{HandOver, Moves, Snapshot},
     speaker::{Cause, Claim, Effect, Input, Link, Speaker},
     time::{Moment, Timing},
 };
@@ -65,6 +65,8 @@ struct Host {
     lacking: Vec<ServiceKey>,
     /// What became of its peers, in order.
     changes: Vec<(Moment, Change)>,
+    /// What became of planned moves, in order.
+    handed_over: Vec<HandOver>,
     /// What it began (or ceased) to announce, and why.
     moves: Vec<(bool, Cause)>,
 }
@@ -111,6 +113,8 @@ pub struct Lan {
     /// A frame takes up to this long.
     pub max_delay: Duration,
     timing: Timing,
+    /// How planned moves go, for speakers that start from now on.
+    pub moves: Moves,
     random: Random,
     hosts: BTreeMap<NodeName, Host>,
     /// Directed pairs whose frames do not arrive.
@@ -131,6 +135,7 @@ impl Lan {
             mute_kernels: false,
             max_delay: Duration::from_micros(300),
             timing,
+            moves: Moves::default(),
             random: Random::new(seed),
             hosts: BTreeMap::new(),
             cut: BTreeSet::new(),
@@ -159,6 +164,7 @@ impl Lan {
             answers: BTreeMap::new(),
             gratuitous: BTreeMap::new(),
             changes: Vec::new(),
+            handed_over: Vec::new(),
             moves: Vec::new(),
         };
         self.hosts.insert(node.into(), host);
@@ -172,10 +178,10 @@ impl Lan {
 
     /// Switches the node on and starts its speaker, as a new process; on a running node only that.
     pub fn power_on(&mut self, node: &str) {
-        let (timing, now, snapshot) = (self.timing, self.now, Arc::clone(&self.snapshot));
+        let (timing, moves, now, snapshot) = (self.timing, self.moves, self.now, Arc::clone(&self.snapshot));
         let host = self.host(node);
         let me = Identity { cluster: CLUSTER, node: node.into(), incarnation: now.as_micros() };
-        let mut speaker = Speaker::new(me, timing);
+        let mut speaker = Speaker::new(me, timing).with_moves(moves);
         for input in [
             Input::Links(host.links.iter().map(|(_, link)| link.clone()).collect()),
             Input::Key(true),
@@ -313,16 +319,35 @@ impl Lan {
             let good =
                 host.speaker.as_ref().and_then(|s| s.good_until(&link.name)).is_some_and(|until| self.now <= until);
             let claim = host.answers.get(&link.name)?.get(&address).filter(|_| host.paused_until.is_none() && good)?;
-            Some(match claim {
-                Claim::Own => link.mac,
-                Claim::For(mac) => *mac,
-            })
+            match claim {
+                Claim::Own => Some(link.mac),
+                Claim::For(mac) => Some(*mac),
+                Claim::Unicast => None,
+            }
         };
         let of = |(node, host): (&NodeName, &Host)| -> Vec<(NodeName, LinkName, Mac)> {
             let here = host.links.iter().filter(|(own, _)| *own == segment);
             here.filter_map(|(_, link)| Some((node.clone(), link.name.clone(), claim(host, link)?))).collect()
         };
         self.hosts.iter().flat_map(of).collect()
+    }
+
+    /// Who answers a unicast request for the address that is sent to it.
+    #[must_use]
+    pub fn answers_unicast(&self, node: &str, address: IpAddr) -> bool {
+        let Some(host) = self.hosts.get(&NodeName::from(node)) else { return false };
+        host.speaker.is_some() && host.answers.values().any(|answers| answers.contains_key(&address))
+    }
+
+    /// What became of planned moves at a node since this was last asked.
+    pub fn take_hand_overs(&mut self, node: &str) -> Vec<HandOver> {
+        let host = self.hosts.get_mut(&NodeName::from(node));
+        host.map(|host| std::mem::take(&mut host.handed_over)).unwrap_or_default()
+    }
+
+    /// Changes the state of the cluster that one node decides on; speakers that start later know what was set for all.
+    pub fn set_snapshot_of(&mut self, node: &str, snapshot: Snapshot) {
+        self.input(node, Input::Snapshot(Arc::new(snapshot)));
     }
 
     /// What a node saw become of its peers, in order.
@@ -453,6 +478,7 @@ impl Lan {
                 let by = (node.clone(), link.clone());
                 self.broadcast(node, &link, |link| Delivery::Asked { link, address, to, by: by.clone() });
             }
+            Effect::HandOver { what, .. } => host.handed_over.push(what),
             Effect::LacksInterface(service) => host.lacking.push(service),
             Effect::Membership { change, .. } => host.changes.push((self.now, change)),
             Effect::Announcing(_, cause) => host.moves.push((true, cause)),

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{NODES, SETTLE, Watch, bound, cluster, lan, owner, started, vips};
+use common::{HOLD_OFF, NODES, SETTLE, Watch, bound, cluster, lan, owner, started, vips};
 use herald_core::{
     LinkName, NodeName,
     config::L2Advertisement,
@@ -71,7 +71,7 @@ fn a_dead_node_is_replaced_and_only_its_addresses_move() {
         }
     }
     lan.power_on(victim.as_str());
-    lan.run(SETTLE, |_| {});
+    lan.run(SETTLE + HOLD_OFF, |_| {});
     let after: Vec<NodeName> = vips().into_iter().map(|address| owner(&lan, address)).collect();
     assert_eq!(after, before, "the same owners again");
 }
@@ -83,7 +83,7 @@ fn what_moved_a_service_is_told() {
     let victim = owner(&lan, vips()[0]);
     let others: Vec<&str> = NODES.into_iter().filter(|node| *node != victim.as_str()).collect();
     let told = |lan: &mut Lan| -> BTreeSet<(bool, Cause)> {
-        lan.run(SETTLE, |_| {});
+        lan.run(SETTLE + HOLD_OFF, |_| {});
         others.iter().flat_map(|node| lan.take_moves(node)).collect()
     };
     assert!(told(&mut lan).contains(&(true, Cause::Speaker)), "everybody began");
@@ -91,13 +91,13 @@ fn what_moved_a_service_is_told() {
     lan.power_off(victim.as_str());
     assert_eq!(told(&mut lan), [(true, Cause::MemberLeft)].into());
     lan.power_on(victim.as_str());
-    assert_eq!(told(&mut lan), [(false, Cause::MemberJoined)].into());
-    assert_eq!(lan.take_moves(victim.as_str()), [(true, Cause::Speaker)].into());
+    assert_eq!(told(&mut lan), [(false, Cause::HandOver)].into());
+    assert_eq!(lan.take_moves(victim.as_str()), [(true, Cause::HandOver)].into());
     let mut snapshot = cluster(&NODES);
     snapshot.nodes.get_mut(&victim).unwrap().excluded = true;
     lan.set_snapshot(snapshot);
-    assert_eq!(told(&mut lan), [(true, Cause::Cluster)].into());
-    assert_eq!(lan.take_moves(victim.as_str()), [(false, Cause::Cluster)].into());
+    assert_eq!(told(&mut lan), [(true, Cause::HandOver)].into());
+    assert_eq!(lan.take_moves(victim.as_str()), [(false, Cause::HandOver)].into());
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn who_slept_does_not_answer_on_waking() {
     assert_ne!(new, old);
     // From its waking on there is never a second one who hears the first.
     let mut watch = Watch::new(bound());
-    lan.run(SETTLE, |lan| watch.look(lan));
+    lan.run(SETTLE + HOLD_OFF, |lan| watch.look(lan));
     assert_eq!(owner(&lan, address), old, "and it gets back what is its own");
 }
 

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{NODES, SETTLE, Steady, cluster, lan, owner, owners, started, vips};
+use common::{HOLD_OFF, NODES, SETTLE, Steady, cluster, lan, owner, owners, started, vips};
 use herald_core::{
     NodeName,
     membership::{Change, GRACE_WITH_POD, Gone, UNSHOWN},
@@ -262,7 +262,7 @@ fn a_speaker_that_never_comes_back_is_replaced_when_its_grace_is_over() {
         assert_eq!(left(&lan, victim.as_str()), [Gone::GraceOver; 3]);
         // And it gets back what is its own when it comes after all.
         lan.power_on(victim.as_str());
-        lan.run(SETTLE, |_| {});
+        lan.run(SETTLE + HOLD_OFF, |_| {});
         assert_eq!(owner(&lan, vips()[0]), victim);
     }
 }

@@ -59,6 +59,9 @@ pub struct Hello {
     /// [`peer_hash`] of peers that the sender keeps the place of while their speakers restart, at most [`MAX_KEPT`] of them: whoever is named
     /// goes on where it was. Empty when an older speaker does not say it.
     pub kept: Vec<u32>,
+    /// What the sender says about who is to answer for which addresses on this link; `None` from an older speaker, which neither asks nor
+    /// answers. At most [`Hello::moves_fit`] of them.
+    pub moves: Option<Vec<Move>>,
     /// The state of the cluster that the sender decides on.
     pub stamp: Stamp,
 }
@@ -92,6 +95,51 @@ pub struct Stamp {
     pub connected: bool,
     /// Newest resourceVersion in its snapshot (one number for the whole of etcd).
     pub resource_version: u64,
+}
+
+/// One word of a hand-over: planned moves of addresses between living nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Move {
+    /// What is said.
+    pub word: Word,
+    /// The key of the group of addresses that it is about.
+    pub group: IpAddr,
+    /// [`peer_hash`] of the node that it is said to; 0 = to all.
+    pub peer: u32,
+}
+
+/// What is said about a group of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Word {
+    /// To the node that is taken to hold it: I am its owner now and want to have it.
+    Ask,
+    /// To who asked: it is yours.
+    Release,
+    /// I have it. I am not its owner, but have not been asked for it, or not for long enough.
+    Hold,
+    /// I have it, and I am its owner.
+    Own,
+    /// To who asked: I do not have it.
+    Free,
+}
+
+impl Word {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Ask, Self::Release, Self::Hold, Self::Own, Self::Free];
+}
+
+impl Hello {
+    /// How many of these fit into a hello with so many peers in its heard-set and such a node name, the first ones.
+    #[must_use]
+    pub fn moves_fit(moves: &[Move], node: &str, heard: usize) -> usize {
+        let room = seal::room_for_moves(node.len(), heard);
+        let mut used = 0;
+        let fits = |said: &&Move| {
+            used += seal::move_len(said);
+            used <= room
+        };
+        moves.iter().take_while(fits).count()
+    }
 }
 
 /// A short name of a peer for heard-sets: the first 32 bits of SHA-256 over cluster and node name.

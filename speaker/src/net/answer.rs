@@ -26,9 +26,11 @@ pub struct AnswerTable {
     pub fence: Fence,
 }
 
-/// How an address is answered for. What a hand-over needs (unicast or broadcast only) will stand here too.
+/// How an address is answered for.
 #[derive(Debug, Clone)]
 pub struct Answer {
+    /// Requests to everybody are another node's to answer; this one has handed the address over, and serves those that still use it.
+    pub unicast_only: bool,
     /// The MAC address that is given as the address's place: the link's own, or a restarting owner's when this node stands in for it.
     pub claim: Mac,
     /// What happened to this address, read when metrics are scraped.
@@ -68,16 +70,23 @@ impl AnswerTable {
         self.addresses.values().filter(|answer| answer.claim != self.mac).count()
     }
 
+    /// How many addresses are drained: answered for unicast requests alone.
+    #[must_use]
+    pub fn drained(&self) -> usize {
+        self.addresses.values().filter(|answer| answer.unicast_only).count()
+    }
+
     /// The table that answers for `addresses` from `mac`; addresses that were in this one go on counting where they are.
     #[must_use]
     pub fn with(&self, mac: Mac, addresses: &BTreeMap<IpAddr, Claim>) -> Self {
         let answer = |(address, claim): (&IpAddr, &Claim)| {
             let counters = self.addresses.get(address).map(|old| Arc::clone(&old.counters)).unwrap_or_default();
+            let unicast_only = *claim == Claim::Unicast;
             let claim = match claim {
-                Claim::Own => mac,
+                Claim::Own | Claim::Unicast => mac,
                 Claim::For(owner) => *owner,
             };
-            (*address, Answer { claim, counters })
+            (*address, Answer { unicast_only, claim, counters })
         };
         Self { mac, addresses: addresses.iter().map(answer).collect(), fence: self.fence.clone() }
     }
@@ -127,19 +136,22 @@ pub enum DropReason {
     OtherDestination,
     /// The address is not answered for here.
     NotOwned,
+    /// Sent to everybody for an address that this node has handed over and still drains.
+    Draining,
     /// The address is in the table, but the table's time has passed.
     Expired,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Malformed,
         Self::Own,
         Self::NotARequest,
         Self::Announcement,
         Self::OtherDestination,
         Self::NotOwned,
+        Self::Draining,
         Self::Expired,
     ];
 
@@ -153,6 +165,7 @@ impl DropReason {
             Self::Announcement => "announcement",
             Self::OtherDestination => "other_destination",
             Self::NotOwned => "not_owned",
+            Self::Draining => "draining",
             Self::Expired => "expired",
         }
     }
@@ -200,7 +213,8 @@ impl Verdict<'_> {
 
 /// Judges a frame from an ARP socket.
 ///
-/// Requests for an owned address are answered when they are broadcast or sent to this station, probes (sender 0.0.0.0) too.
+/// Requests for an owned address are answered when they are broadcast or sent to this station, probes (sender 0.0.0.0) too; while it
+/// is drained, only when they are sent to this station.
 #[must_use]
 pub fn judge_arp<'t>(bytes: &[u8], table: &'t AnswerTable, now: Moment) -> Verdict<'t> {
     let Ok(frame) = arp::parse(bytes) else { return Verdict::dropped(DropReason::Malformed) };
@@ -218,7 +232,8 @@ pub fn judge_arp<'t>(bytes: &[u8], table: &'t AnswerTable, now: Moment) -> Verdi
     } else if frame.ethernet.destination != Mac::BROADCAST && frame.ethernet.destination != table.mac {
         Err(DropReason::OtherDestination)
     } else {
-        reply(table, packet.target_ip.into(), now, |claim| frame.reply(claim, table.mac).emit().to_vec())
+        let to = frame.ethernet.destination;
+        reply(table, packet.target_ip.into(), to, now, |claim| frame.reply(claim, table.mac).emit().to_vec())
     };
     Verdict { answer, sight }
 }
@@ -245,17 +260,23 @@ pub fn judge_ndp<'t>(bytes: &[u8], table: &'t AnswerTable, now: Moment) -> Verdi
     }
     let claimed = table.addresses.contains_key(&solicitation.source_ip.into());
     let sight = claimed.then_some(Sight::Neighbor(NdpFrame::Solicitation(solicitation)));
-    let answer = reply(table, solicitation.target.into(), now, |claim| solicitation.answer(claim, table.mac).emit());
+    let answer = reply(table, solicitation.target.into(), solicitation.ether_destination, now, |claim| {
+        solicitation.answer(claim, table.mac).emit()
+    });
     Verdict { answer, sight }
 }
 
 fn reply(
     table: &AnswerTable,
     address: IpAddr,
+    to: Mac,
     now: Moment,
     frame: impl FnOnce(Mac) -> Vec<u8>,
 ) -> Result<Reply<'_>, DropReason> {
     let answer = table.addresses.get(&address).ok_or(DropReason::NotOwned)?;
+    if answer.unicast_only && to != table.mac {
+        return Err(DropReason::Draining);
+    }
     if !table.fence.allows(now) {
         return Err(DropReason::Expired);
     }

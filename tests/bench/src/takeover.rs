@@ -61,7 +61,15 @@ struct Trial {
     pause: Duration,
 }
 
+/// The client asks anew who has the address: what it knows from the last trial may be a node that handed it over and still drains.
+fn forget(cluster: &Cluster, ip: Ipv4Addr) -> Result<()> {
+    let argv = ["ip", "neigh", "flush", "to", &ip.to_string()];
+    cluster.lab().net_command(Host::Client, &argv)?.status().map_err(Error::io("ip neigh flush"))?;
+    Ok(())
+}
+
 fn trial(cluster: &Cluster, victim: Host, ip: Ipv4Addr) -> Result<Trial> {
+    forget(cluster, ip)?;
     let probe = Probe::start(cluster, (ip, UDP_PORT).into(), INTERVAL)?;
     // Long enough for a flow that works, at a moment of the hello interval that nothing here decides.
     thread::sleep(Duration::from_millis(700));
@@ -73,7 +81,7 @@ fn trial(cluster: &Cluster, victim: Host, ip: Ipv4Addr) -> Result<Trial> {
     if last < 15 {
         return Err(Error::NotSeen(format!("answers on {ip} after {victim} was switched off")));
     }
-    // Its address returns to it: it is a member again.
+    // Its address returns to it, after the hold-off: it is a member again.
     cluster.await_announcer(IpAddr::V4(ip), victim)?;
     Ok(Trial { silence: longest_silence(&outage), lost: outage.lost, pause: outage.longest_pause })
 }

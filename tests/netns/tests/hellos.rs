@@ -42,6 +42,7 @@ fn hello(host: &Host, cluster: ClusterId) -> Hello {
         links: vec![LinkInfo { mac: host.mac("eth0").parse().unwrap(), name: None, addresses: vec![] }],
         heard: vec![],
         kept: vec![],
+        moves: None,
         stamp: Stamp::default(),
     }
 }

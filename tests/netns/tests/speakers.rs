@@ -4,7 +4,11 @@
 mod common;
 
 use common::{neighbour, poke};
-use herald_core::{membership::Identity, ownership::Snapshot, time::Timing};
+use herald_core::{
+    membership::Identity,
+    ownership::{Moves, Snapshot},
+    time::Timing,
+};
 use herald_netns::{Background, Capture, Host, Lan, Net, eventually};
 use herald_runtime::{
     readiness::{Readiness, Weight},
@@ -21,12 +25,14 @@ use herald_wire::{
     Mac, arp,
     hello::{ClusterId, Key},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 
 const CLUSTER: ClusterId = ClusterId([9; 16]);
 const VIP4: &str = "192.168.56.11";
 const VIP6: &str = "fd56::11";
+/// Shorter than by default, so that a test sees the end of a move.
+const MOVES: Moves = Moves { drain: Duration::from_secs(2), hold_off: Duration::from_secs(1) };
 const NODES: [&str; 3] = ["w1-k8s", "w2-k8s", "w3-k8s"];
 
 /// A node with a running speaker.
@@ -66,6 +72,7 @@ impl Node {
             let (_standby, standby) = watch::channel(Some(false));
             let (_debug, debug) = mpsc::channel(1);
             let resources = Resources {
+                moves: MOVES,
                 me: Identity { cluster: CLUSTER, node: name.into(), incarnation: driver::incarnation() },
                 timing: Timing::default(),
                 hello_port: 0,
@@ -227,7 +234,7 @@ fn a_kernel_that_answers_no_asks_leaves_the_hold_time() {
         node.host.sysctl("net/ipv6/conf/eth0/disable_ipv6", "1");
     }
     // Healthy peers are asked every three seconds.
-    std::thread::sleep(std::time::Duration::from_secs(7));
+    std::thread::sleep(Duration::from_secs(7));
     site.nodes[old].speaker.take().unwrap().stop();
     eventually("the client's entry moved", || site.known(VIP4).is_some_and(|node| node != old));
 }

@@ -101,6 +101,8 @@ pub enum Known {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AnswerState {
+    /// Handed over: only unicast requests of neighbours that still use this node are answered.
+    pub draining: bool,
     /// Requests that were to be answered.
     pub requests: u64,
     /// Answers sent.

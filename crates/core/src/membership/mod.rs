@@ -23,7 +23,7 @@ mod tests;
 mod types;
 
 use crate::{
-    LinkName, NodeName, Set,
+    LinkName, NodeName,
     time::{Moment, Timing},
 };
 use asks::{Asks, Unheard};
@@ -114,7 +114,9 @@ impl Membership {
         if hello.kept.contains(&me) {
             self.kept_by_others = Some(now);
         }
-        let change = match self.peers.hear(&node, hello, from, by_datagram, now)? {
+        let heard = self.peers.hear(&node, hello, from, by_datagram, now)?;
+        self.peers.heard_back(&node, hello.heard.contains(&me));
+        let change = match heard {
             Heard::New => {
                 if self.asks.heard(&node) {
                     self.peers.keep(&node, now);
@@ -249,7 +251,7 @@ impl Membership {
         };
         // A change of readiness does not wait for the next interval: others act on it. Last words are repeated: nobody asks for them again.
         let last_words = flags.leaving || flags.restarting;
-        if now >= self.next_hello || self.told != Some(flags) || last_words {
+        if now >= self.next_hello || self.told != Some(flags) || last_words || speaking.hurries {
             *sequence += 1;
             self.told = Some(flags);
             self.next_hello = now + self.jittered(*sequence);
@@ -265,6 +267,7 @@ impl Membership {
                 links: speaking.links.clone(),
                 heard: self.peers.heard_set(*sequence, now),
                 kept: self.kept(),
+                moves: Some(Vec::new()),
                 stamp: speaking.stamp,
             };
             frames.push(Frame::Hello(hello, self.unheard_addresses(now)));
@@ -324,6 +327,7 @@ impl Membership {
             ready: peer.ready,
             presumed: false,
             restarting: matches!(peer.state, State::Restarting { .. }),
+            hands_over: peer.hands_over(),
             links: peer.names().map(|name| name.as_str().into()).collect(),
         };
         let there = self.peers.iter().filter(|(_, peer)| !peer.flags.leaving);
@@ -331,7 +335,7 @@ impl Membership {
         let unheard = |peer: Unheard<'_>| {
             (
                 peer.node.clone(),
-                Member { ready: true, presumed: !peer.awaited, restarting: peer.awaited, links: Set::default() },
+                Member { ready: true, presumed: !peer.awaited, restarting: peer.awaited, ..Member::default() },
             )
         };
         // A peer that was heard is never presumed, so no name comes twice.

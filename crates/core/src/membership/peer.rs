@@ -61,6 +61,10 @@ pub(super) struct Peer {
     pub(super) state: State,
     /// Its hellos come as datagrams, as the link does not carry them.
     pub(super) by_datagram: bool,
+    /// It knows the words of hand-overs.
+    talks: bool,
+    /// How many of its last hellos did not name this node as heard.
+    pub(super) deaf: u8,
     here: Vec<Here>,
     /// Names of all its links, those that it said.
     links: Vec<IfName>,
@@ -92,6 +96,8 @@ impl Peer {
             ready: hello.flags.ready,
             state: State::Alive,
             by_datagram: false,
+            talks: false,
+            deaf: 0,
             here: Vec::new(),
             links: Vec::new(),
             keeps: Vec::new(),
@@ -121,6 +127,7 @@ impl Peer {
         (self.incarnation, self.sequence, self.heard) = (hello.incarnation, hello.sequence, now);
         (self.interval, self.flags) = (interval, hello.flags);
         self.keeps.clone_from(&hello.kept);
+        self.talks = hello.moves.is_some();
         self.take_links(hello, from, now)
     }
 
@@ -141,6 +148,11 @@ impl Peer {
                 self.echo.begin();
             }
         }
+    }
+
+    /// Whether it knows the words of hand-overs and hears them. More peers than fit into a heard-set take turns in it, four at most.
+    pub(super) fn hands_over(&self) -> bool {
+        self.talks && self.deaf < 4
     }
 
     /// Whose places it keeps, when it takes part itself.

@@ -112,6 +112,13 @@ impl Peers {
         })
     }
 
+    /// Its last hello names this node as heard, or does not.
+    pub(super) fn heard_back(&mut self, node: &NodeName, hears: bool) {
+        if let Some(peer) = self.heard.get_mut(node) {
+            peer.deaf = if hears { 0 } else { peer.deaf.saturating_add(1) };
+        }
+    }
+
     /// Who is heard for the first time counted before: its place is kept until it is ready.
     pub(super) fn keep(&mut self, node: &NodeName, now: Moment) {
         if let Some(peer) = self.heard.get_mut(node) {

@@ -42,12 +42,14 @@ fn hello(node: &str, sequence: u64) -> Hello {
         links: vec![LinkInfo { mac: MAC, name: IfName::new("eth0"), addresses: vec![] }],
         heard: vec![peer_hash(CLUSTER, "me")],
         kept: vec![],
+        moves: None,
         stamp: Stamp::default(),
     }
 }
 
 fn speaking() -> Speaking {
-    Speaking { ready: true, leaving: false, restarting: false, links: vec![], link: 0, stamp: Stamp::default() }
+    let stamp = Stamp::default();
+    Speaking { ready: true, leaving: false, restarting: false, links: vec![], link: 0, stamp, hurries: false }
 }
 
 /// Wakes at every deadline up to the moment, as the driver does; gives back the frames.

@@ -56,6 +56,8 @@ pub struct Speaking {
     pub link: u8,
     /// The state of the cluster that it decides on.
     pub stamp: Stamp,
+    /// Whether the hello has words that do not wait for the next interval.
+    pub hurries: bool,
 }
 
 /// Whether this speaker may answer on this link, and why not.
@@ -80,6 +82,9 @@ pub struct Member {
     pub presumed: bool,
     /// Its speaker is away, or just back, while its node is there: its place is kept, and another speaker stands in for it.
     pub restarting: bool,
+    /// It asks, and can be asked, for what it holds; an older speaker, who was never heard, and who does
+    /// not hear this node, does not.
+    pub hands_over: bool,
     /// What its links on this segment are called on its node; empty when that is not known (presumed, or an older speaker).
     pub links: Set<LinkName>,
 }

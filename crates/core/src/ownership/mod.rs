@@ -25,10 +25,11 @@
 //! group whose advertisements allow it there and that it can serve, and answers for their addresses. So an address has one owner per link,
 //! and it has it for the sake of a Service that may be announced there; the ports of the other Services on it are reached, too.
 //!
-//! The hand-over between two living owners (its memory: who holds now, drain, hold-off) comes beside this as a state machine of its own.
+//! The hand-over between two living owners (its memory: who holds now, drain, hold-off) is the state machine beside this: [`Holder`].
 
 mod advertise;
 mod groups;
+mod holder;
 mod plan;
 mod reasons;
 mod stand_in;
@@ -43,7 +44,8 @@ use crate::{
     service::{Serving, TrafficPolicy},
 };
 pub use groups::Group;
-pub use plan::Plan;
+pub use holder::{FORCE, HandOver, Hold, Holder, Moves, Role, View};
+pub use plan::{Plan, Share};
 pub use reasons::{Dropped, Silent};
 use serde::Serialize;
 use sha2::{Digest, Sha256};

@@ -56,15 +56,13 @@ impl Plan {
         Self { groups, reaches, silent, snapshot }
     }
 
-    /// Takes a newer snapshot; whether anything that ownership depends on is other than before.
-    pub fn follow(&mut self, snapshot: Arc<Snapshot>) -> bool {
-        let same = same_but_stamp(&self.snapshot, &snapshot);
-        if same {
+    /// Takes a newer snapshot; gives back what there was before when anything that ownership depends on is other now.
+    pub fn follow(&mut self, snapshot: Arc<Snapshot>) -> Option<Self> {
+        if same_but_stamp(&self.snapshot, &snapshot) {
             self.snapshot = snapshot;
-        } else {
-            *self = Self::new(snapshot);
+            return None;
         }
-        !same
+        Some(std::mem::replace(self, Self::new(snapshot)))
     }
 
     /// The snapshot that it was made from.
@@ -228,6 +226,28 @@ impl Plan {
             let share = Share { key, addresses: &service.addresses, links };
             (!share.links.is_empty() && can_serve(service, node)).then_some(share)
         })
+    }
+
+    /// Whether a node can serve any Service of the group.
+    #[must_use]
+    pub fn can_serve(&self, group: &Group, node: &NodeName) -> bool {
+        group.services.iter().filter_map(|key| self.snapshot.services.get(key)).any(|service| can_serve(service, node))
+    }
+
+    /// What a node that is not the owner goes on serving on one of these links, whatever the advertisements say about it now.
+    pub fn served<'a>(
+        &'a self,
+        group: &'a Group,
+        node: &'a NodeName,
+        links: &'a [LinkName],
+    ) -> impl Iterator<Item = Share<'a>> {
+        let services = group.services.iter().filter_map(|key| Some((key, self.snapshot.services.get(key)?)));
+        let share = |(key, service): (_, &'a Announceable)| Share {
+            key,
+            addresses: &service.addresses,
+            links: links.iter().collect(),
+        };
+        services.filter(|(_, service)| can_serve(service, node)).map(share)
     }
 
     /// Whether on this node the advertisements of a Service name interfaces: all that select the node do.

@@ -1,4 +1,5 @@
 mod advertisements;
+mod hand_over;
 
 use super::*;
 use crate::{

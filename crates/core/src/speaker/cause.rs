@@ -6,6 +6,8 @@ use std::fmt;
 /// What made a speaker decide anew. Of several at once the last in this order counts: it alone would have moved something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
+    /// A planned move between two living nodes, whatever it was planned for.
+    HandOver,
     /// Services, endpoints, nodes or the configuration.
     Cluster,
     /// A member is there, or ready, that was not.
@@ -20,12 +22,14 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Cluster, Self::MemberJoined, Self::MemberLeft, Self::Links, Self::Speaker];
+    pub const ALL: [Self; 6] =
+        [Self::HandOver, Self::Cluster, Self::MemberJoined, Self::MemberLeft, Self::Links, Self::Speaker];
 
     /// A metric label.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
+            Self::HandOver => "hand_over",
             Self::Cluster => "cluster",
             Self::MemberJoined => "member_joined",
             Self::MemberLeft => "member_left",

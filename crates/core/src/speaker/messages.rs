@@ -2,9 +2,9 @@
 
 use super::{Cause, state};
 use crate::{
-    LinkName, ServiceKey, Set,
+    LinkName, NodeName, ServiceKey, Set,
     membership::{Change, Ignored},
-    ownership::Snapshot,
+    ownership::{HandOver, Snapshot},
 };
 use herald_wire::{Mac, hello::Hello};
 use ipnetwork::IpNetwork;
@@ -80,6 +80,8 @@ pub enum Input {
 pub enum Claim {
     /// Here: the MAC address of the link that the request came on.
     Own,
+    /// Here, for those who ask this node alone: another one answers everybody, and this one drains.
+    Unicast,
     /// At this MAC address of a restarting owner, on whose behalf this node answers.
     For(Mac),
 }
@@ -130,6 +132,17 @@ pub enum Effect {
     Announcing(ServiceKey, Cause),
     /// This node does not announce the Service any more, and what moved it away.
     Withdrawn(ServiceKey, Cause),
+    /// What became of a planned move: to be logged and counted.
+    HandOver {
+        /// Where.
+        link: LinkName,
+        /// The key of the group of addresses.
+        group: IpAddr,
+        /// How.
+        what: HandOver,
+        /// The other node.
+        with: NodeName,
+    },
     /// This node would announce the Service, but no node has an interface that its advertisements name (event announceFailed).
     LacksInterface(ServiceKey),
 }

@@ -16,14 +16,14 @@ pub use state::{LinkState, Obstacle, State};
 
 use crate::{
     LinkName, NodeName, ServiceKey,
-    announce::Announcer,
+    announce::{Announcer, Place},
     membership::{Expected, Frame, Identity, Member, Membership, Roster, Speaking, Standing},
-    ownership::{Plan, Snapshot},
+    ownership::{Holder, Moves, Plan, Snapshot, View},
     time::{Moment, Timing},
 };
 use herald_wire::{
     Mac,
-    hello::{IfName, LinkInfo},
+    hello::{Hello, IfName, LinkInfo, Word, peer_hash},
 };
 use ipnetwork::IpNetwork;
 use std::{
@@ -42,7 +42,12 @@ pub struct Speaker {
     me: Identity,
     timing: Timing,
     sequence: u64,
+    moves: Moves,
     plan: Option<Plan>,
+    /// The plan that was last decided on, while another one waits.
+    before: Option<Plan>,
+    /// Who holds what, on the links where this node takes part.
+    holders: BTreeMap<LinkName, Holder>,
     links: BTreeMap<LinkName, Link>,
     memberships: BTreeMap<LinkName, Membership>,
     announcer: Announcer,
@@ -67,7 +72,10 @@ impl Speaker {
             me,
             timing,
             sequence: 0,
+            moves: Moves::default(),
             plan: None,
+            before: None,
+            holders: BTreeMap::new(),
             links: BTreeMap::new(),
             memberships: BTreeMap::new(),
             announcer: Announcer::default(),
@@ -81,12 +89,21 @@ impl Speaker {
         }
     }
 
+    /// With other times for planned moves.
+    #[must_use]
+    pub fn with_moves(self, moves: Moves) -> Self {
+        Self { moves, ..self }
+    }
+
     /// Takes one input.
     pub fn handle(&mut self, input: Input, now: Moment) -> Taken {
         match input {
             Input::Hello { link, from, by_datagram, hello } => {
                 let Some(membership) = self.memberships.get_mut(&link) else { return Taken::NoLink };
-                return membership.hear(&hello, from, by_datagram, now).map_or_else(Taken::Ignored, |()| Taken::Used);
+                if let Err(why) = membership.hear(&hello, from, by_datagram, now) {
+                    return Taken::Ignored(why);
+                }
+                self.hear_words(&link, &hello, now);
             }
             Input::Answered { link, address, from } => {
                 let Some(membership) = self.memberships.get_mut(&link) else { return Taken::NoLink };
@@ -95,7 +112,8 @@ impl Speaker {
             Input::Snapshot(snapshot) => {
                 match &mut self.plan {
                     Some(plan) => {
-                        if plan.follow(snapshot) {
+                        if let Some(before) = plan.follow(snapshot) {
+                            self.before.get_or_insert(before);
                             self.decide_for(Cause::Cluster);
                         }
                     }
@@ -125,6 +143,55 @@ impl Speaker {
             }
         }
         Taken::Used
+    }
+
+    /// What a peer says about hand-overs.
+    fn hear_words(&mut self, link: &LinkName, hello: &Hello, now: Moment) {
+        let words = hello.moves.as_deref().filter(|words| !words.is_empty() && hello.flags.ready);
+        let (Some(words), Some(_), Some(membership)) = (words, &self.plan, self.memberships.get(link)) else { return };
+        let me = peer_hash(self.me.cluster, self.me.node.as_str());
+        // Taken out, as the view looks at the rest.
+        let Some(mut holder) = self.holders.remove(link).filter(|_| membership.standing() == Standing::Present) else {
+            return;
+        };
+        let from = hello.node.as_str().into();
+        holder.note(&from, words);
+        let stood_in =
+            |group: &IpAddr| matches!(self.answers.get(link).and_then(|a| a.get(group)), Some(Claim::For(_)));
+        if words.iter().any(|said| said.word == Word::Hold && stood_in(&said.group)) {
+            self.decide_for(Cause::HandOver);
+        }
+        let Some(plan) = &self.plan else { return };
+        let Some(membership) = self.memberships.get(link) else { return };
+        if holder.concerns(words, me) {
+            let segments = segments::of(&self.links, &self.memberships);
+            let members = self.members(membership, segments.names(link));
+            let view = self.view((plan, link, membership), &members, now);
+            if holder.hear(&from, words, hello.stamp, &view) {
+                self.decide_for(Cause::HandOver);
+            }
+        }
+        self.holders.insert(link.clone(), holder);
+    }
+
+    /// What is decided on, on one link.
+    fn view<'a>(
+        &'a self,
+        (plan, link, membership): (&'a Plan, &'a LinkName, &Membership),
+        members: &'a BTreeMap<NodeName, Member>,
+        now: Moment,
+    ) -> View<'a> {
+        View {
+            plan,
+            before: self.before.as_ref(),
+            link,
+            me: &self.me.node,
+            cluster: self.me.cluster,
+            members,
+            kept: membership.was_kept(now),
+            interval: self.timing.interval(),
+            now,
+        }
     }
 
     /// Without the key, and in standby, nothing was heard: what was listened to until now does not count.
@@ -198,8 +265,15 @@ impl Speaker {
                 effects.push(Effect::Membership { link: name.clone(), change });
             }
         }
+        if self.holders.values().filter_map(Holder::next_deadline).any(|deadline| deadline <= now) {
+            self.decide_for(Cause::HandOver);
+        }
         if let Some(cause) = self.due.take() {
             self.decide(cause, now, &mut effects);
+        }
+        for (link, holder) in &mut self.holders {
+            let told = holder.take_told().into_iter();
+            effects.extend(told.map(|(group, what, with)| Effect::HandOver { link: link.clone(), group, what, with }));
         }
         self.tell_lacking(now, &mut effects);
         for (link, address) in self.announcer.due(now) {
@@ -230,12 +304,14 @@ impl Speaker {
     }
 
     fn decide(&mut self, cause: Cause, now: Moment, effects: &mut Vec<Effect>) {
-        let owned = self.owned();
+        let owned = self.owned(now);
+        self.before = None;
         let mut answers: BTreeMap<LinkName, BTreeMap<IpAddr, Claim>> =
             self.links.keys().map(|name| (name.clone(), BTreeMap::new())).collect();
         let own = owned.places.iter().map(|place| (place, Claim::Own));
         let others = owned.stood_in.iter().map(|(place, mac)| (place, Claim::For(*mac)));
-        for ((link, address), claim) in others.chain(own) {
+        let drained = owned.drained.iter().map(|place| (place, Claim::Unicast));
+        for ((link, address), claim) in drained.chain(others).chain(own) {
             answers.entry(link.clone()).or_default().insert(*address, claim);
         }
         let mut changed: Vec<(bool, LinkName)> = answers
@@ -257,7 +333,8 @@ impl Speaker {
         }
         self.answers = answers;
         let kept = |link: &LinkName| self.memberships.get(link).is_some_and(|membership| membership.was_kept(now));
-        self.announcer.set(&owned.places, kept, now);
+        let said: BTreeSet<Place> = owned.places.difference(&owned.quiet).cloned().collect();
+        self.announcer.set(&said, kept, now);
         self.tell_services(owned.services, cause, effects);
         self.find_lacking(now);
     }
@@ -333,10 +410,17 @@ impl Speaker {
                 links: infos.clone(),
                 link: u8::try_from(index).unwrap_or(u8::MAX),
                 stamp,
+                hurries: self.holders.get(name).is_some_and(Holder::hurries),
             };
             for frame in membership.frames(&speaking, &mut self.sequence, now) {
                 effects.push(match frame {
-                    Frame::Hello(hello, unicast) => Effect::Hello { link: name.clone(), hello, unicast },
+                    Frame::Hello(mut hello, unicast) => {
+                        if let Some(holder) = self.holders.get_mut(name).filter(|_| hello.flags.ready) {
+                            let me = &self.me;
+                            hello.moves = Some(holder.words(me.cluster, &me.node, hello.heard.len(), now));
+                        }
+                        Effect::Hello { link: name.clone(), hello, unicast }
+                    }
                     Frame::Ask(address, to) => Effect::Ask { link: name.clone(), address, to },
                 });
             }
@@ -351,6 +435,7 @@ impl Speaker {
         }
         let memberships = self.memberships.values().map(Membership::next_deadline);
         let lacking = self.lacking.values().flatten().copied();
+        let lacking = lacking.chain(self.holders.values().filter_map(Holder::next_deadline));
         memberships.chain(self.announcer.next_deadline()).chain(lacking).min()
     }
 

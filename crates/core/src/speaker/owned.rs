@@ -5,7 +5,8 @@ use crate::{
     LinkName, NodeName, ServiceKey,
     announce::Place,
     membership::{Member, Membership, Standing},
-    ownership::{Group, Plan, StandIn},
+    ownership::{Group, Holder, Plan, Role, Share, StandIn},
+    time::Moment,
 };
 use herald_wire::Mac;
 use std::{
@@ -17,6 +18,10 @@ use std::{
 #[derive(Debug, Default)]
 pub(super) struct Owned {
     pub(super) places: BTreeSet<Place>,
+    /// Of these, what is not said unasked: the node that gave it away still drains.
+    pub(super) quiet: BTreeSet<Place>,
+    /// What it gave away, while it drains.
+    pub(super) drained: BTreeSet<Place>,
     /// Of restarting owners, with where they are.
     pub(super) stood_in: BTreeMap<Place, Mac>,
     pub(super) services: BTreeMap<ServiceKey, Recorded>,
@@ -42,48 +47,91 @@ impl Owned {
 }
 
 impl Speaker {
-    /// Everything this node owns now, and for which Services; and what it answers for on behalf of others.
-    pub(super) fn owned(&self) -> Owned {
+    /// Everything this node holds now, and for which Services; and what it answers for on behalf of others.
+    pub(super) fn owned(&mut self, now: Moment) -> Owned {
+        // Taken out, as what is settled on is the rest.
+        let mut holders = std::mem::take(&mut self.holders);
+        let owned = self.settle(&mut holders, now);
+        self.holders = holders;
+        owned
+    }
+
+    fn settle(&self, holders: &mut BTreeMap<LinkName, Holder>, now: Moment) -> Owned {
         let mut owned = Owned::default();
+        let takes_part = |link: &LinkName| {
+            self.memberships.get(link).is_some_and(|membership| membership.standing() == Standing::Present)
+        };
+        holders.retain(|link, _| takes_part(link) && self.can_own());
         let Some(plan) = self.plan.as_ref().filter(|_| self.can_own()) else { return owned };
-        let me = &self.me.node;
         let segments = segments::of(&self.links, &self.memberships);
         let all: Vec<LinkName> = self.links.keys().cloned().collect();
-        let holds = |link: &LinkName, address: IpAddr| self.links.get(link).is_some_and(|link| link.holds(address));
-        for (name, membership) in &self.memberships {
-            if membership.standing() != Standing::Present {
-                continue;
-            }
+        for (name, membership) in self.memberships.iter().filter(|(name, _)| takes_part(name)) {
             let segment = segments.names(name);
             let members = self.members(membership, segment);
             let restarting = members.values().any(|member| member.restarting);
+            let view = self.view((plan, name, membership), &members, now);
+            let holder = holders.entry(name.clone()).or_insert_with(|| Holder::new(self.moves, now));
+            holder.begin(&view);
             for group in plan.groups() {
-                if !plan.owns(group, name, &members, me) {
-                    if restarting && let Some(stand_in) = plan.stand_in(group, name, &members) {
+                let role = holder.step(&view, group);
+                if role == Role::Nothing || role == Role::Draining {
+                    if restarting
+                        && !holder.is_held_by_another(group, &members)
+                        && let Some(stand_in) = plan.stand_in(group, name, &members)
+                    {
                         self.stand_in(&mut owned, (plan, group), &stand_in, (name, membership, segment), &members);
                     }
+                    if role == Role::Nothing {
+                        continue;
+                    }
+                }
+                if matches!(role, Role::Holder { owner: true, .. }) {
+                    let shares = plan.announced(group, &self.me.node, &all);
+                    self.hold(&mut owned, (plan, group), shares, (name, segment), role);
+                } else {
+                    let shares = plan.served(group, &self.me.node, &all);
+                    self.hold(&mut owned, (plan, group), shares, (name, segment), role);
+                }
+            }
+            holder.finish(&view);
+        }
+        owned
+    }
+
+    /// What it has of a group on this link.
+    fn hold<'a>(
+        &self,
+        owned: &mut Owned,
+        (plan, group): (&Plan, &Group),
+        shares: impl Iterator<Item = Share<'a>>,
+        (name, segment): (&LinkName, &BTreeSet<LinkName>),
+        role: Role,
+    ) {
+        let holds = |link: &LinkName, address: IpAddr| self.links.get(link).is_some_and(|link| link.holds(address));
+        for share in shares {
+            let here: Vec<&LinkName> = share.links.iter().copied().filter(|link| segment.contains(*link)).collect();
+            for address in share.addresses.iter().copied() {
+                // On a segment that two of its links are on, the node announces on one of them.
+                if segments::preferred(&self.links, &here, address) != Some(name) {
                     continue;
                 }
-                for share in plan.announced(group, me, &all) {
-                    let here: Vec<&LinkName> =
-                        share.links.iter().copied().filter(|link| segment.contains(*link)).collect();
-                    for address in share.addresses.iter().copied() {
-                        // On a segment that two of its links are on, the node announces on one of them.
-                        if segments::preferred(&self.links, &here, address) != Some(name) {
-                            continue;
-                        }
-                        owned.places.insert((name.clone(), address));
-                        // Of record, for events, metrics and status, is the allowed link whose subnet holds the address; where none of them
-                        // does, every one is: somebody answers on each, also on one that no other node shares.
-                        if holds(name, address) || !share.links.iter().any(|link| holds(link, address)) {
-                            let limited = plan.is_limited(group, share.key, me);
-                            owned.record(share.key, address, limited.then_some(name));
-                        }
-                    }
+                let place = (name.clone(), address);
+                let Role::Holder { quiet, .. } = role else {
+                    owned.drained.insert(place);
+                    continue;
+                };
+                if quiet {
+                    owned.quiet.insert(place.clone());
+                }
+                owned.places.insert(place);
+                // Of record, for events, metrics and status, is the allowed link whose subnet holds the address; where none of them
+                // does, every one is: somebody answers on each, also on one that no other node shares.
+                if holds(name, address) || !share.links.iter().any(|link| holds(link, address)) {
+                    let limited = plan.is_limited(group, share.key, &self.me.node);
+                    owned.record(share.key, address, limited.then_some(name));
                 }
             }
         }
-        owned
     }
 
     /// What the owner would answer for on this link, with its MAC address.

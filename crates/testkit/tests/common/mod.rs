@@ -8,6 +8,9 @@ use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 pub(crate) const NODES: [&str; 4] = ["m-k8s", "w1-k8s", "w2-k8s", "w3-k8s"];
 pub(crate) const SETTLE: Duration = Duration::from_secs(3);
 
+/// For so long a node that returned waits before it gets addresses back.
+pub(crate) const HOLD_OFF: Duration = Duration::from_secs(10);
+
 pub(crate) fn vips() -> Vec<IpAddr> {
     (11..=22).map(|last| IpAddr::from([192, 168, 56, last])).collect()
 }

@@ -1,10 +1,10 @@
 //! Bytes become a hello, once they are known to be of this cluster.
 
 use super::{
-    ClusterId, Flags, Hello, HelloError, IfName, Key, LinkInfo, MAX_LEN, Malformed, Stamp, seal,
+    ClusterId, Flags, Hello, HelloError, IfName, Key, LinkInfo, MAX_LEN, Malformed, Move, Stamp, Word, seal,
     tlv::{
         FLAGS, Fields, HEADER_LEN, HEARD, HMAC_LEN, INCARNATION, INTERVAL, KEPT, LEAVING, LINK, LINK_INDEX, LINK_NAME,
-        MAGIC, NODE, READY, RESTARTING, SEQUENCE, STAMP, VERSION, is_node_name,
+        MAGIC, MOVES, NODE, READY, RESTARTING, SEQUENCE, STAMP, VERSION, is_node_name,
     },
 };
 use crate::Mac;
@@ -54,7 +54,7 @@ fn split_header(header: &[u8; HEADER_LEN]) -> ([u8; 8], ClusterId) {
 
 fn fields(cluster: ClusterId, bytes: &[u8]) -> Result<Hello, Malformed> {
     let (mut node, mut incarnation, mut sequence, mut interval_ms) = (None, None, None, None);
-    let (mut flags, mut link, mut heard, mut kept, mut stamp) = (None, None, None, None, None);
+    let (mut flags, mut link, mut heard, mut kept, mut moves, mut stamp) = (None, None, None, None, None, None);
     let mut links = Vec::new();
     let mut names = Vec::new();
     for field in Fields(bytes) {
@@ -70,6 +70,7 @@ fn fields(cluster: ClusterId, bytes: &[u8]) -> Result<Hello, Malformed> {
             LINK_NAME => names.push(read_name(value).ok_or(Malformed::Value(kind))?),
             HEARD => once(&mut heard, kind, read_heard(value))?,
             KEPT => once(&mut kept, kind, read_heard(value))?,
+            MOVES => once(&mut moves, kind, read_moves(value))?,
             STAMP => once(&mut stamp, kind, read_stamp(value))?,
             _ => {}
         }
@@ -95,6 +96,7 @@ fn fields(cluster: ClusterId, bytes: &[u8]) -> Result<Hello, Malformed> {
         links,
         heard: heard.ok_or(Malformed::Missing(HEARD))?,
         kept: kept.unwrap_or_default(),
+        moves,
         stamp: stamp.ok_or(Malformed::Missing(STAMP))?,
     })
 }
@@ -136,14 +138,33 @@ fn read_name(value: &[u8]) -> Option<(usize, IfName)> {
 fn read_link(value: &[u8]) -> Option<LinkInfo> {
     let (mac, mut rest) = value.split_first_chunk::<6>()?;
     let mut addresses = Vec::new();
-    while let Some((family, tail)) = rest.split_first() {
-        let (address, tail) = match family {
-            4 => tail.split_first_chunk::<4>().map(|(octets, tail)| (IpAddr::V4(Ipv4Addr::from(*octets)), tail))?,
-            6 => tail.split_first_chunk::<16>().map(|(octets, tail)| (IpAddr::V6(Ipv6Addr::from(*octets)), tail))?,
-            _ => return None,
-        };
+    while !rest.is_empty() {
+        let (address, tail) = read_address(rest)?;
         addresses.push(address);
         rest = tail;
     }
     Some(LinkInfo { mac: Mac(*mac), name: None, addresses })
+}
+
+/// Family and octets; what comes after them.
+fn read_address(value: &[u8]) -> Option<(IpAddr, &[u8])> {
+    let (family, tail) = value.split_first()?;
+    match family {
+        4 => tail.split_first_chunk::<4>().map(|(octets, tail)| (IpAddr::V4(Ipv4Addr::from(*octets)), tail)),
+        6 => tail.split_first_chunk::<16>().map(|(octets, tail)| (IpAddr::V6(Ipv6Addr::from(*octets)), tail)),
+        _ => None,
+    }
+}
+
+/// A later version may have more words: these are skipped.
+fn read_moves(mut rest: &[u8]) -> Option<Vec<Move>> {
+    let mut moves = Vec::new();
+    while let Some((number, tail)) = rest.split_first() {
+        let (peer, tail) = tail.split_first_chunk::<4>()?;
+        let (group, tail) = read_address(tail)?;
+        let word = Word::ALL.into_iter().find(|word| seal::word_number(*word) == *number);
+        moves.extend(word.map(|word| Move { word, group, peer: u32::from_be_bytes(*peer) }));
+        rest = tail;
+    }
+    Some(moves)
 }

@@ -1,10 +1,10 @@
 //! A hello becomes authenticated bytes.
 
 use super::{
-    Hello, Key, MAX_ADDRESSES, MAX_HEARD, MAX_KEPT, MAX_LEN, MAX_LINKS, SealError,
+    Hello, Key, MAX_ADDRESSES, MAX_HEARD, MAX_KEPT, MAX_LEN, MAX_LINKS, Move, SealError, Word,
     tlv::{
         FIELD_HEADER_LEN, FLAGS, HEADER_LEN, HEARD, HMAC_LEN, HmacSha256, INCARNATION, INTERVAL, KEPT, LEAVING, LINK,
-        LINK_INDEX, LINK_NAME, MAGIC, NODE, READY, RESTARTING, SEQUENCE, STAMP, VERSION, is_node_name,
+        LINK_INDEX, LINK_NAME, MAGIC, MOVES, NODE, READY, RESTARTING, SEQUENCE, STAMP, VERSION, is_node_name,
     },
 };
 use hmac::{KeyInit, Mac as _};
@@ -55,6 +55,17 @@ pub fn seal(hello: &Hello, key: &Key) -> Result<Vec<u8>, SealError> {
         field(&mut fields, KEPT, &kept);
     }
 
+    if let Some(moves) = &hello.moves {
+        let fit = Hello::moves_fit(moves, &hello.node, hello.heard.len());
+        let mut value = Vec::new();
+        for said in moves.iter().take(fit) {
+            value.push(word_number(said.word));
+            value.extend(said.peer.to_be_bytes());
+            push(&mut value, said.group);
+        }
+        field(&mut fields, MOVES, &value);
+    }
+
     let room = MAX_LEN - HEADER_LEN - HMAC_LEN - (FIELD_HEADER_LEN + 1);
     let room = room.saturating_sub(fields.len());
     let kept = fit(hello, own, room);
@@ -71,6 +82,32 @@ pub fn seal(hello: &Hello, key: &Key) -> Result<Vec<u8>, SealError> {
         }
     }
     Ok(envelope(hello, key, &fields))
+}
+
+/// On the wire; 0 is none.
+pub(super) const fn word_number(word: Word) -> u8 {
+    match word {
+        Word::Ask => 1,
+        Word::Release => 2,
+        Word::Hold => 3,
+        Word::Own => 4,
+        Word::Free => 5,
+    }
+}
+
+/// Bytes for words of hand-overs that are left in any case, beside the other fields at their longest and the sending link with its name and
+/// an address of each family; never so many that a node's other links go unnamed.
+pub(super) fn room_for_moves(node: usize, heard: usize) -> usize {
+    const MOST: usize = 300;
+    // Incarnation, sequence, interval, flags, stamp, link index; headers of node, heard-set, kept and moves.
+    const FIXED: usize = 11 + 11 + 5 + 4 + 12 + 4 + 4 * FIELD_HEADER_LEN;
+    const OWN_LINK: usize = 2 * FIELD_HEADER_LEN + 6 + 1 + super::IfName::MAX_LEN + 5 + 17;
+    let taken = HEADER_LEN + HMAC_LEN + FIXED + OWN_LINK + node + 4 * heard + 4 * MAX_KEPT;
+    MAX_LEN.saturating_sub(taken).min(MOST)
+}
+
+pub(super) const fn move_len(said: &Move) -> usize {
+    5 + address_len(said.group)
 }
 
 fn envelope(hello: &Hello, key: &Key, fields: &[u8]) -> Vec<u8> {

@@ -29,6 +29,7 @@ fn hello() -> Hello {
         ],
         heard: vec![0xdead_beef, 7],
         kept: vec![],
+        moves: None,
         stamp: Stamp { connected: true, resource_version: 4711 },
     }
 }
@@ -216,6 +217,31 @@ fn names_of_links() {
 }
 
 #[test]
+fn words_of_hand_overs() {
+    let said = |word, group: &str, peer| Move { word, group: group.parse().unwrap(), peer };
+    let moves = vec![said(Word::Ask, "192.0.2.1", 7), said(Word::Own, "fd56::1", 0)];
+    let with = Hello { moves: Some(moves), ..hello() };
+    assert_eq!(open(&seal(&with, &key(1)).unwrap(), CLUSTER, &[key(1)]).unwrap(), with);
+    let ask = b"\x01\0\0\0\x07\x04\xc0\0\x02\x01";
+    let own = b"\x04\0\0\0\0\x06\xfd\x56\0\0\0\0\0\0\0\0\0\0\0\0\0\x01";
+    let field = |value: &[u8]| [&[12, 0, u8::try_from(value.len()).unwrap()], value].concat();
+    // A word of a later version is skipped, and those after it are read.
+    let later = b"\x63\0\0\0\0\x04\0\0\0\0";
+    assert_eq!(extended(&field(&[&ask[..], later, own].concat())).unwrap(), with);
+    assert_eq!(extended(&field(&[])).unwrap().moves, Some(vec![]));
+    for bad in [&ask[..9], &own[..20], b"\x01\0\0\0\0\x05\0\0\0\0", b"\x01"] {
+        assert_eq!(extended(&field(bad)), malformed(Malformed::Value(12)), "{bad:?}");
+    }
+    // At its fullest a hello still carries some, and cuts the rest; otherwise there is room for more.
+    let many = |node: &str, heard| {
+        let moves = vec![said(Word::Ask, "192.0.2.1", 7); 100];
+        let full = Hello { moves: Some(moves), node: node.into(), heard: vec![0; heard], ..hello() };
+        open(&seal(&full, &key(1)).unwrap(), CLUSTER, &[key(1)]).unwrap().moves.unwrap().len()
+    };
+    assert_eq!((many(&"n".repeat(MAX_NODE), MAX_HEARD), many("w1", 3)), (5, 30));
+}
+
+#[test]
 fn keys_are_long_enough_and_stay_secret() {
     assert_eq!(Key::new(&[b'k'; 15]), Err(KeyTooShort(15)));
     assert_eq!(format!("{:?}", Key::new(&[b'k'; 16]).unwrap()), "Key(…)");
@@ -231,18 +257,25 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn any_move()(word in proptest::sample::select(&Word::ALL), group in any::<IpAddr>(), peer in any::<u32>()) -> Move {
+        Move { word, group, peer }
+    }
+}
+
+prop_compose! {
     fn any_hello()(
         cluster in any::<[u8; 16]>(), node in "[a-z0-9]([a-z0-9.-]{0,40}[a-z0-9])?",
         numbers in any::<(u64, u64, u64)>(), interval_ms in 1..u16::MAX, bits in any::<[bool; 4]>(),
         links in proptest::collection::vec(any_link(), 1..6), pick in any::<proptest::sample::Index>(),
         heard in proptest::collection::vec(any::<u32>(), 0..60), kept in proptest::collection::vec(any::<u32>(), 0..=MAX_KEPT),
+        moves in proptest::option::of(proptest::collection::vec(any_move(), 0..6)),
     ) -> Hello {
         let (incarnation, sequence, resource_version) = numbers;
         let [ready, leaving, restarting, connected] = bits;
         Hello {
             cluster: ClusterId(cluster), node, incarnation, sequence, interval_ms,
             flags: Flags { ready, leaving, restarting },
-            link: u8::try_from(pick.index(links.len())).unwrap(), links, heard, kept,
+            link: u8::try_from(pick.index(links.len())).unwrap(), links, heard, kept, moves,
             stamp: Stamp { connected, resource_version },
         }
     }

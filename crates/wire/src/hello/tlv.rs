@@ -26,6 +26,8 @@ pub(super) const STAMP: u8 = 9;
 /// Index of a link among the LINK fields (1 byte), then its name.
 pub(super) const LINK_NAME: u8 = 10;
 pub(super) const KEPT: u8 = 11;
+/// Words of hand-overs: each what is said (1 byte), to whom (4), family (4 or 6) and address.
+pub(super) const MOVES: u8 = 12;
 
 pub(super) const READY: u8 = 1;
 pub(super) const LEAVING: u8 = 2;

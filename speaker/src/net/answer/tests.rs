@@ -71,6 +71,24 @@ fn after_the_fence_nothing_is_answered() {
 }
 
 #[test]
+fn a_draining_node_answers_unicast_requests_alone() {
+    let table =
+        AnswerTable::default().with(OWN, &[(VIP4.into(), Claim::Unicast), (VIP6.into(), Claim::Unicast)].into());
+    table.fence.set(GOOD_UNTIL);
+    let arp = |to| {
+        let request = arp::ask(CLIENT, CLIENT4, VIP4, to).emit();
+        judge_arp(&request, &table, GOOD_UNTIL).answer.map(|reply| arp::parse(&reply.frame).unwrap().packet.sender_mac)
+    };
+    assert_eq!((arp(Mac::BROADCAST), arp(OWN)), (Err(DropReason::Draining), Ok(OWN)));
+    let ndp = |to| {
+        let solicitation = Solicitation::ask(CLIENT, CLIENT6, VIP6, to).emit();
+        judge_ndp(&solicitation, &table, GOOD_UNTIL).answer.map(|reply| reply.address)
+    };
+    assert_eq!((ndp(None), ndp(Some(OWN))), (Err(DropReason::Draining), Ok(VIP6.into())));
+    assert_eq!((table.drained(), table.stood_in()), (2, 0));
+}
+
+#[test]
 fn the_driver_sees_replies_and_claims_and_nothing_else() {
     let sight = |frame: ArpFrame| judge_arp(&frame.emit(), &table(), GOOD_UNTIL).sight;
     let reply = arp::ask(OWN, VIP4, CLIENT4, Mac::BROADCAST).reply(CLIENT, CLIENT);
@@ -123,7 +141,7 @@ fn ndp_that_is_not_answered() {
 #[test]
 fn a_stand_in_gives_the_owners_place_and_sends_as_itself() {
     let mut table = table();
-    table.addresses.insert(VIP4.into(), Answer { claim: OTHER, counters: Arc::default() });
+    table.addresses.insert(VIP4.into(), Answer { unicast_only: false, claim: OTHER, counters: Arc::default() });
     let request = arp::ask(CLIENT, CLIENT4, VIP4, Mac::BROADCAST).emit();
     let frame = arp::parse(&judge_arp(&request, &table, GOOD_UNTIL).answer.unwrap().frame).unwrap();
     assert_eq!((frame.ethernet.source, frame.packet.sender_mac), (OWN, OTHER));

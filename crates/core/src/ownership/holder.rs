@@ -1,0 +1,265 @@
+//! Who holds what on one link: the memory beside [`Plan::desired`], which has none.
+//!
+//! A planned move between two living nodes is a **hand-over**, in words that hellos carry ([`Word`]):
+//!
+//! 1. The new owner asks the old one, three times, then once a second. Until it is given, it answers nothing.
+//! 2. The old one, once its own view agrees, releases; it goes on answering until it hears that the new one does: nobody is silent meanwhile.
+//! 3. The new owner answers everybody, and announces nothing unasked yet. The old one *drains*: it answers unicast requests alone, so those of
+//!    neighbours that still use it, and their connections live.
+//! 4. After the drain, or at once when the old one is gone, the gratuitous burst moves the rest.
+//!
+//! Whoever holds goes on until somebody else says that it does: a node that ownership passes by, and that is not asked, answers on.
+//! A dead node, one whose speaker is away, and one that cannot serve any more are not asked. Nor is an older speaker, which knows no words:
+//! then both decide for themselves, as it does.
+//!
+//! Two that hold at once hear of each other, as everybody says now and then what it holds, and all of it when somebody joins. The one that
+//! both take for the owner stays; when they disagree, who has the newer state of the cluster (a connected one before a disconnected one), then
+//! rank.
+
+mod hear;
+mod types;
+mod view;
+mod words;
+
+use super::Group;
+use crate::{NodeName, membership::Member, time::Moment};
+use herald_wire::hello::{ClusterId, Move};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+pub use types::{HandOver, Hold, Moves, Role};
+pub use view::View;
+use words::Outbox;
+
+/// After so long without consent the new owner takes what the old one, by the state of the cluster, may not have any more.
+pub const FORCE: Duration = Duration::from_secs(2);
+/// A drained node answers unicast requests for so long after the burst began.
+const LINGER: Duration = Duration::from_secs(1);
+/// Asks that follow each other.
+const TRIES: u8 = 3;
+/// Between these.
+const ASK_GAP: Duration = Duration::from_millis(100);
+/// After these.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Who was asked and holds nothing may be told from who does after so long: the holder's word comes, too.
+const FREE: Duration = Duration::from_millis(25);
+
+/// The memory of one link, while this node takes part there.
+#[derive(Debug)]
+pub struct Holder {
+    moves: Moves,
+    holds: BTreeMap<IpAddr, Hold>,
+    /// Who was there when it was last settled; `None` before.
+    members: Option<BTreeMap<NodeName, Member>>,
+    /// Since when who is there is ready.
+    ready: BTreeMap<NodeName, Moment>,
+    since: Moment,
+    outbox: Outbox,
+    /// Rivals that hold the same with the better right, and since when.
+    rivals: BTreeMap<IpAddr, (NodeName, Moment)>,
+    /// Who holds what it is not the owner of, as it said: nobody stands in for the owner then.
+    others: BTreeMap<IpAddr, NodeName>,
+    /// Groups that were looked at since [`Holder::begin`], of those with a state.
+    seen: BTreeMap<IpAddr, Hold>,
+    next: Option<Moment>,
+    told: Vec<(IpAddr, HandOver, NodeName)>,
+}
+
+impl Holder {
+    /// Nothing is held yet; this node takes part from now on.
+    #[must_use]
+    pub fn new(moves: Moves, now: Moment) -> Self {
+        Self {
+            moves,
+            holds: BTreeMap::new(),
+            members: None,
+            ready: BTreeMap::new(),
+            since: now,
+            outbox: Outbox::default(),
+            rivals: BTreeMap::new(),
+            others: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            next: None,
+            told: Vec::new(),
+        }
+    }
+
+    /// Everything is to be settled anew; [`Holder::step`] follows for every group, then [`Holder::finish`].
+    pub fn begin(&mut self, view: &View<'_>) {
+        let ready = |node: &NodeName| view.members.get(node).is_some_and(|member| member.ready);
+        self.ready.retain(|node, _| ready(node));
+        let mut joined = false;
+        for node in view.members.keys().filter(|node| ready(node)) {
+            if !self.ready.contains_key(node) {
+                self.ready.insert(node.clone(), view.now);
+                joined |= node != view.me;
+            }
+        }
+        if joined {
+            // It may hold the same: after a partition, or when it was taken for dead.
+            self.holds.iter().filter(|(_, hold)| matches!(hold, Hold::Held { .. })).for_each(|(group, _)| {
+                self.outbox.claim(*group);
+            });
+        }
+    }
+
+    /// What this node has to do with a group now.
+    pub fn step(&mut self, view: &View<'_>, group: &Group) -> Role {
+        let owner = view.owns(group, view.me);
+        let before = self.holds.remove(&group.key).or_else(|| {
+            // The group got another key: it is the same addresses still.
+            group.addresses.iter().find_map(|address| self.holds.remove(address))
+        });
+        let after = match before {
+            None if owner => Some(self.start(view, group)),
+            None => None,
+            Some(hold) => self.go_on(hold, owner, view, group),
+        };
+        let role = match &after {
+            None | Some(Hold::Asking { draining: None, .. }) => Role::Nothing,
+            Some(Hold::Held { owner, from }) => Role::Holder { owner: *owner, quiet: from.is_some() },
+            Some(Hold::Asking { .. } | Hold::Draining { .. }) => Role::Draining,
+        };
+        if let Some(hold) = after {
+            self.seen.insert(group.key, hold);
+        }
+        role
+    }
+
+    /// Every group was looked at.
+    pub fn finish(&mut self, view: &View<'_>) {
+        self.holds = std::mem::take(&mut self.seen);
+        let holds = &self.holds;
+        self.rivals.retain(|group, _| holds.contains_key(group));
+        self.others.retain(|_, node| view.members.contains_key(node));
+        self.members = Some(view.members.clone());
+        self.schedule(view.now);
+    }
+
+    fn start(&mut self, view: &View<'_>, group: &Group) -> Hold {
+        // Peers kept its place: nobody else took it meanwhile.
+        let previous = self.previous(view, group).filter(|node| !view.kept && node != view.me);
+        match previous.filter(|node| view.talks(node) && view.plan.can_serve(group, node)) {
+            Some(of) => self.ask(view, group, of, None),
+            None => self.take(group.key),
+        }
+    }
+
+    /// Who has it, by what was last settled on; for who just came, by what the others settle on without it.
+    fn previous(&self, view: &View<'_>, group: &Group) -> Option<NodeName> {
+        let plan = view.before.unwrap_or(view.plan);
+        let held = match view.before {
+            None => Some(group),
+            Some(before) => {
+                let same = |other: &&Group| group.addresses.iter().any(|address| other.addresses.contains(address));
+                before.groups().iter().find(same)
+            }
+        };
+        let owner = |members| plan.desired(held?, view.link, members).owner;
+        match &self.members {
+            Some(members) => owner(members),
+            None => {
+                let mut others = view.members.clone();
+                others.remove(view.me);
+                owner(&others)
+            }
+        }
+    }
+
+    fn ask(&mut self, view: &View<'_>, group: &Group, of: NodeName, draining: Option<Moment>) -> Hold {
+        self.told.push((group.key, HandOver::Asked, of.clone()));
+        self.outbox.hurry();
+        Hold::Asking { of, since: view.now, tries: 0, next: view.now, free: None, refused: false, draining }
+    }
+
+    fn take(&mut self, group: IpAddr) -> Hold {
+        self.outbox.claim(group);
+        Hold::Held { owner: true, from: None }
+    }
+
+    fn tell_take(&mut self, group: IpAddr, how: HandOver, from: &NodeName) -> Hold {
+        self.told.push((group, how, from.clone()));
+        self.take(group)
+    }
+
+    fn go_on(&mut self, hold: Hold, owner: bool, view: &View<'_>, group: &Group) -> Option<Hold> {
+        let (now, key) = (view.now, group.key);
+        let able = view.plan.can_serve(group, view.me);
+        match hold {
+            Hold::Asking { of, draining, .. } if !owner => {
+                draining.filter(|until| able && *until > now).map(|until| Hold::Draining { to: of, until })
+            }
+            Hold::Asking { of, since, tries, next, free, refused, draining } => {
+                if !view.talks(&of) || !view.plan.can_serve(group, &of) {
+                    let how = if draining.is_some() { HandOver::Resumed } else { HandOver::Unheld };
+                    Some(self.tell_take(key, how, &of))
+                } else if free.is_some_and(|said| now >= said + FREE) {
+                    Some(self.tell_take(key, HandOver::Unheld, &of))
+                } else if now >= since + FORCE && view.rules_out(group, &of) {
+                    Some(self.tell_take(key, HandOver::Forced, &of))
+                } else {
+                    let draining = draining.filter(|until| *until > now);
+                    Some(Hold::Asking { of, since, tries, next, free, refused, draining })
+                }
+            }
+            // With nobody to give it to that would ask, it ends at once.
+            Hold::Held { from, .. } => {
+                let heir = || view.plan.desired(group, view.link, view.members).owner;
+                if !able || !owner && heir().is_none_or(|heir| !view.may_ask(&heir)) {
+                    return None;
+                }
+                let from = from.filter(|(node, until)| *until > now && view.lives(node));
+                Some(Hold::Held { owner, from })
+            }
+            Hold::Draining { to, until } if owner && view.talks(&to) => Some(self.ask(view, group, to, Some(until))),
+            Hold::Draining { to, .. } if owner => Some(self.tell_take(key, HandOver::Resumed, &to)),
+            Hold::Draining { to, until } => (able && until > now).then_some(Hold::Draining { to, until }),
+        }
+    }
+
+    fn drain(&mut self, key: IpAddr, why: HandOver, to: &NodeName, now: Moment) -> bool {
+        self.rivals.remove(&key);
+        self.outbox.forget(key);
+        self.told.push((key, why, to.clone()));
+        self.holds.insert(key, Hold::Draining { to: to.clone(), until: now + self.moves.drain + LINGER });
+        true
+    }
+
+    fn schedule(&mut self, now: Moment) {
+        let deadline = |hold: &Hold| match hold {
+            Hold::Asking { since, free, draining, .. } => {
+                let free = free.map(|said| said + FREE);
+                [Some(*since + FORCE), free, *draining].into_iter().flatten().filter(|moment| *moment > now).min()
+            }
+            Hold::Held { from, .. } => from.as_ref().map(|(_, until)| *until),
+            Hold::Draining { until, .. } => Some(*until),
+        };
+        self.next = self.holds.values().filter_map(deadline).min();
+    }
+
+    /// When everything is to be settled anew at the latest.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.next
+    }
+
+    /// Whether something is to be said at once.
+    #[must_use]
+    pub fn hurries(&self) -> bool {
+        self.outbox.hurries()
+    }
+
+    /// What the next hello says, by a node of this name that hears so many peers.
+    pub fn words(&mut self, cluster: ClusterId, me: &NodeName, heard: usize, now: Moment) -> Vec<Move> {
+        self.outbox.words(&mut self.holds, cluster, me, heard, now)
+    }
+
+    /// What became of planned moves since the last call, with the other node.
+    pub fn take_told(&mut self) -> Vec<(IpAddr, HandOver, NodeName)> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// What this node has to do with each group on the link, by its key.
+    #[must_use]
+    pub fn holds(&self) -> &BTreeMap<IpAddr, Hold> {
+        &self.holds
+    }
+}
