@@ -3,160 +3,14 @@
 
 mod common;
 
-use common::{neighbour, poke};
-use herald_core::{
-    membership::Identity,
-    ownership::{Moves, Snapshot},
-    time::Timing,
+use common::{
+    neighbour, poke,
+    site::{NODES, Node, Site, VIP4, VIP6, site},
 };
-use herald_netns::{Background, Capture, Host, Lan, Net, eventually};
-use herald_runtime::{
-    readiness::{Readiness, Weight},
-    shutdown::Shutdown,
-};
-use herald_speaker::{
-    driver::{self, Resources},
-    links::{exclude::Exclude, watch::LinkWatch},
-    metrics::Scrape,
-    net::hello_io::Keys,
-};
+use herald_netns::{Capture, Host, Net, eventually};
 use herald_testkit::build;
-use herald_wire::{
-    Mac, arp,
-    hello::{ClusterId, Key},
-};
-use std::{sync::Arc, time::Duration};
-use tokio::sync::{mpsc, watch};
-
-const CLUSTER: ClusterId = ClusterId([9; 16]);
-const VIP4: &str = "192.168.56.11";
-const VIP6: &str = "fd56::11";
-/// Shorter than by default, so that a test sees the end of a move.
-const MOVES: Moves = Moves { drain: Duration::from_secs(2), hold_off: Duration::from_secs(1) };
-const NODES: [&str; 3] = ["w1-k8s", "w2-k8s", "w3-k8s"];
-
-/// A node with a running speaker.
-struct Node {
-    name: &'static str,
-    host: Host,
-    /// The switch's end of its eth0.
-    port: String,
-    shutdown: Shutdown,
-    speaker: Option<Background>,
-    snapshot: watch::Sender<Option<Arc<Snapshot>>>,
-}
-
-/// One Service with an address of each family.
-fn cluster() -> Snapshot {
-    let mut snapshot = build::snapshot(&NODES);
-    build::announce(&mut snapshot, "web", &[VIP4, VIP6]);
-    snapshot
-}
-
-impl Node {
-    fn new(net: &Net, lan: &Lan, name: &'static str, number: u8) -> Self {
-        let host = net.host(name);
-        let port = lan.attach(&host, "eth0");
-        host.cmd(&format!("ip address add 192.168.56.{number}/24 dev eth0"));
-        let snapshot = watch::channel(Some(Arc::new(cluster()))).0;
-        Self { name, host, port, shutdown: Shutdown::manual(), speaker: None, snapshot }
-    }
-
-    fn start(&mut self) {
-        self.shutdown = Shutdown::manual();
-        let (name, shutdown, snapshot) = (self.name, self.shutdown.clone(), self.snapshot.subscribe());
-        self.speaker = Some(self.host.start(move |up| async move {
-            let links = LinkWatch::start(Exclude::new(["^veth"]).unwrap().fixed()).await.unwrap();
-            let (_keys, keys) =
-                watch::channel(Arc::new(Keys { cluster: CLUSTER, accepted: vec![Key::new(&[1; 32]).unwrap()] }));
-            let (_standby, standby) = watch::channel(Some(false));
-            let (_debug, debug) = mpsc::channel(1);
-            let resources = Resources {
-                moves: MOVES,
-                me: Identity { cluster: CLUSTER, node: name.into(), incarnation: driver::incarnation() },
-                timing: Timing::default(),
-                hello_port: 0,
-                links: links.links(),
-                observed: snapshot,
-                keys,
-                standby,
-                debug,
-                scrape: watch::channel(Arc::new(Scrape::default())).0,
-                membership: Readiness::new().condition("membership", Weight::Blocking),
-                on_service: Box::new(|_, _, _| {}),
-            };
-            up.now();
-            driver::run(resources, shutdown).await;
-        }));
-    }
-
-    /// Power loss: the cable is dead before anything dies, so no last word leaves.
-    fn power_off(&mut self, lan: &Lan) {
-        lan.switch().cmd(&format!("ip link set {} down", self.port));
-        self.speaker.take().unwrap().stop();
-    }
-
-    fn mac(&self, dev: &str) -> String {
-        self.host.mac(dev)
-    }
-}
-
-struct Site {
-    lan: Lan,
-    client: Host,
-    nodes: Vec<Node>,
-    _net: Net,
-}
-
-fn site() -> Site {
-    let net = Net::new();
-    let lan = net.lan("lan");
-    let client = net.host("client");
-    lan.attach(&client, "eth0");
-    client.cmd("ip address add 192.168.56.200/24 dev eth0");
-    client.cmd("ip address add fd56::200/64 dev eth0 nodad");
-    let nodes = (101..).zip(NODES).map(|(number, name)| Node::new(&net, &lan, name, number)).collect();
-    let mut site = Site { lan, client, nodes, _net: net };
-    site.nodes.iter_mut().for_each(Node::start);
-    site
-}
-
-impl Site {
-    /// The node that the client's kernel has learnt for the address, after asking anew.
-    fn learnt(&self, address: &str) -> Option<usize> {
-        let _ = self.client.try_cmd(&format!("ip neigh del {address} dev eth0"));
-        poke(&self.client, address);
-        self.known(address)
-    }
-
-    /// The node that the client's kernel has for the address, without asking.
-    fn known(&self, address: &str) -> Option<usize> {
-        let entry = neighbour(&self.client, address);
-        self.nodes.iter().position(|node| entry.contains(&node.mac("eth0")))
-    }
-
-    fn owner(&self, address: &str) -> usize {
-        let mut owner = None;
-        eventually("somebody answers", || {
-            owner = self.learnt(address);
-            owner.is_some()
-        });
-        owner.unwrap()
-    }
-
-    /// Everybody listens for 200 ms; the last one that starts may still take over what is its own.
-    fn settled(&self) -> usize {
-        let expected = {
-            let mut names: Vec<usize> = (0..self.nodes.len()).collect();
-            names.sort_by_key(|n| herald_core::ownership::rank(&self.nodes[*n].name.into(), VIP4));
-            names[0]
-        };
-        eventually("the first in rank announces", || {
-            self.learnt(VIP4) == Some(expected) && self.learnt(VIP6) == Some(expected)
-        });
-        expected
-    }
-}
+use herald_wire::{Mac, arp};
+use std::time::Duration;
 
 #[test]
 fn neighbours_follow_a_power_off_in_both_families() {
@@ -298,7 +152,7 @@ fn what_is_not_announced_any_more_is_not_answered() {
     site.settled();
     let empty = build::snapshot(&NODES);
     for node in &site.nodes {
-        node.snapshot.send_replace(Some(Arc::new(empty.clone())));
+        node.tell(&empty);
     }
     eventually("nobody answers", || site.learnt(VIP4).is_none() && site.learnt(VIP6).is_none());
 }

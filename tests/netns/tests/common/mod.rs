@@ -1,6 +1,8 @@
 //! What several tests start.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod site;
+
 use herald_core::{speaker::Claim, time::Moment};
 use herald_netns::{Background, Host};
 use herald_speaker::net::{
