@@ -100,9 +100,14 @@ test-e2e: image ## End to end on real Kubernetes in the lab (root; builds Kubern
 	$(CARGO) test --locked --package herald-e2e -- --test-threads=1 --nocapture
 
 .PHONY: bench
-bench: image ## Figures: table and JSON
+bench: image ## All figures: table, JSON, docs/benchmarks (40 minutes; BENCH=--quick: 10)
 	$(call say,benchmarks in the lab)
-	$(CARGO) run --locked --package herald-bench
+	$(CARGO) run --locked --package herald-bench -- --publish docs/benchmarks $(BENCH)
+
+.PHONY: soak
+soak: image ## An hour with all processors busy, an hour with starved speakers
+	$(call say,two hours under load)
+	$(CARGO) run --locked --package herald-bench -- --only busy --only limited --soak 60
 
 .PHONY: fuzz
 fuzz: ## Parsers and codecs (nightly Rust and cargo-fuzz; FUZZ_SECONDS=60 each)

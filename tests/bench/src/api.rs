@@ -34,9 +34,10 @@ pub fn run<T: Send, F: Future<Output = Result<T>>>(lab: &Lab, work: impl FnOnce(
     })?
 }
 
-/// A Service of type LoadBalancer for the echo pods of its namespace, IPv4 only.
+/// A Service of type LoadBalancer for the echo pods of its namespace, IPv4 only; without a pool, from whatever gives addresses.
 #[must_use]
-pub fn load_balancer(name: &str, pool: &str) -> Service {
+pub fn load_balancer<'a>(name: &str, pool: impl Into<Option<&'a str>>) -> Service {
+    let pool: Option<&str> = pool.into();
     let port = |name: &str, protocol: &str, port: u16| ServicePort {
         name: Some(name.into()),
         port: port.into(),
@@ -47,7 +48,8 @@ pub fn load_balancer(name: &str, pool: &str) -> Service {
     Service {
         metadata: ObjectMeta {
             name: Some(name.into()),
-            annotations: Some(BTreeMap::from([("metallb.universe.tf/address-pool".into(), pool.into())])),
+            annotations: pool
+                .map(|pool| BTreeMap::from([("metallb.universe.tf/address-pool".to_owned(), pool.to_owned())])),
             ..ObjectMeta::default()
         },
         spec: Some(ServiceSpec {

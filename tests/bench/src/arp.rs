@@ -4,7 +4,7 @@ use crate::{Error, Result};
 use herald_lab::{Host, Lab, Lan};
 use herald_wire::{
     Mac,
-    arp::{self, Operation},
+    arp::{self, ArpPacket, Operation},
 };
 use nix::sys::{
     socket::{ControlMessageOwned, LinkAddr, MsgFlags, bind, recvmsg, setsockopt, sockopt::ReceiveTimestampns},
@@ -60,8 +60,48 @@ impl ArpPort {
     /// # Errors
     /// The lab is down; no permission for raw sockets.
     pub fn open(lab: &Lab) -> Result<Self> {
-        let socket = lab.in_netns(Host::Client, open)?.map_err(Error::io("opening the client's ARP socket"))?;
-        Ok(Self { socket, mac: mac_of(Host::Client), ip: Host::Client.ipv4(Lan::First) })
+        Self::open_on(lab, Host::Client)
+    }
+
+    /// Opens it in any host's network, as that host.
+    ///
+    /// # Errors
+    /// The lab is down; no permission for raw sockets.
+    pub fn open_on(lab: &Lab, host: Host) -> Result<Self> {
+        let socket = lab.in_netns(host, open)?.map_err(Error::io("opening the client's ARP socket"))?;
+        Ok(Self { socket, mac: mac_of(host), ip: host.ipv4(Lan::First) })
+    }
+
+    /// The client's MAC address.
+    #[must_use]
+    pub const fn mac(&self) -> Mac {
+        self.mac
+    }
+
+    /// Sends one request to `destination`.
+    ///
+    /// # Errors
+    /// The socket.
+    pub fn send(&self, target: Ipv4Addr, destination: Mac) -> Result<()> {
+        let frame = arp::ask(self.mac, self.ip, target, destination).emit();
+        self.socket.send(&frame).map(drop).map_err(Error::io("asking by ARP"))
+    }
+
+    /// Says by broadcast, unasked, that `mac` has `ip`: what a host does that took the address for itself.
+    ///
+    /// # Errors
+    /// The socket.
+    pub fn claim(&self, ip: Ipv4Addr, mac: Mac) -> Result<()> {
+        let frame = arp::gratuitous_reply(mac, ip).emit();
+        self.socket.send(&frame).map(drop).map_err(Error::io("claiming by ARP"))
+    }
+
+    /// The next ARP frame that reaches the client, whatever it says; `None` when there is none before `end`.
+    ///
+    /// # Errors
+    /// The socket.
+    pub fn hear(&self, end: Instant) -> Result<Option<ArpPacket>> {
+        Ok(self.receive_until(end)?.map(|(packet, _)| packet))
     }
 
     /// Sends one request to `destination` and waits for the first answer; `None` when there is none in time.
@@ -69,11 +109,23 @@ impl ArpPort {
     /// # Errors
     /// The socket.
     pub fn ask(&self, target: Ipv4Addr, destination: Mac, patience: Duration) -> Result<Option<Answer>> {
-        let frame = arp::ask(self.mac, self.ip, target, destination).emit();
-        let error = || Error::io("asking by ARP");
         let end = Instant::now() + patience;
         let sent = SystemTime::now();
-        self.socket.send(&frame).map_err(error())?;
+        self.send(target, destination)?;
+        while let Some((packet, arrived)) = self.receive_until(end)? {
+            let at = Instant::now();
+            if packet.operation == Operation::Reply && packet.sender_ip == target && packet.target_mac == self.mac {
+                // The wall clock was set back meanwhile: no measurement.
+                let wire = arrived.duration_since(sent).unwrap_or_default();
+                return Ok(Some(Answer { mac: packet.sender_mac, at, wire }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next ARP frame and its arrival.
+    fn receive_until(&self, end: Instant) -> Result<Option<(ArpPacket, SystemTime)>> {
+        let error = || Error::io("listening to ARP");
         let mut buffer = [0; 128];
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -83,16 +135,8 @@ impl ArpPort {
             self.socket.set_read_timeout(Some(left)).map_err(error())?;
             match self.receive(&mut buffer) {
                 Ok((length, arrived)) => {
-                    let at = Instant::now();
-                    // The wall clock was set back meanwhile: no measurement.
-                    let wire = arrived.duration_since(sent).unwrap_or_default();
-                    let frame = arp::parse(buffer.get(..length).unwrap_or_default());
-                    if let Ok(frame) = frame
-                        && frame.packet.operation == Operation::Reply
-                        && frame.packet.sender_ip == target
-                        && frame.packet.target_mac == self.mac
-                    {
-                        return Ok(Some(Answer { mac: frame.packet.sender_mac, at, wire }));
+                    if let Ok(frame) = arp::parse(buffer.get(..length).unwrap_or_default()) {
+                        return Ok(Some((frame.packet, arrived)));
                     }
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(None),

@@ -39,6 +39,12 @@ pub enum Error {
     /// The image is missing or not an OCI image.
     #[error("{0}; build the image with `make image`, or set HERALD_IMAGE_TAR")]
     Image(String),
+    /// The options do not fit together.
+    #[error("{0}")]
+    Options(String),
+    /// Only Herald can be installed anew or told what to do.
+    #[error("this needs Herald with other settings; what stands in the lab is not changed")]
+    HeraldOnly,
     /// What was to be measured did not happen.
     #[error("not seen: {0}")]
     NotSeen(String),

@@ -4,18 +4,28 @@
 
 pub mod api;
 pub mod arp;
+pub mod benchmark;
+pub mod claims;
 pub mod cluster;
 pub mod creation;
 pub mod error;
+pub mod failures;
+pub mod faults;
 pub mod image;
 pub mod latency;
+pub mod lines;
 pub mod machine;
 pub mod memory;
+pub mod meter;
+pub mod moves;
 pub mod processor;
+pub mod publish;
 pub mod report;
+pub mod stage;
 pub mod stats;
-pub mod takeover;
+pub mod subject;
 pub mod thousand;
+pub mod unnoticed;
 pub mod waiting;
 
 pub use error::{Error, Result};

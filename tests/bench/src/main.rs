@@ -1,31 +1,44 @@
-//! `make bench`: measures in a lab of its own, prints the table, writes `target/bench/NAME.json`.
+//! `make bench`: measures in a lab of its own, prints the table, writes `target/bench/NAME.json` and, with `--publish`, a page with plots.
 //!
 //! Exit code 0 when everything could be measured, whatever the figures are.
 #![expect(clippy::print_stdout, reason = "printing figures is what it is for")]
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser};
 use herald_bench::{
-    Result, cluster, creation,
+    Error, Result,
+    benchmark::Benchmark,
+    cluster,
     image::{self, ImageFacts},
-    latency,
     machine::Machine,
-    memory,
+    publish::Results,
     report::{self, Figure, Record},
-    takeover, waiting,
+    stage::{Effort, Stage},
+    subject::Subject,
 };
 use herald_e2e::Cluster;
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use herald_lab::Host;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
-/// Figures of Herald in the lab. HERALD_IMAGE_TAR: the image (default dist/herald.tar). HERALD_LAB_DIR: the lab.
+/// Figures of Herald, or of another load balancer, in the lab. HERALD_IMAGE_TAR: the image (default dist/herald.tar). HERALD_LAB_DIR: the lab.
 #[derive(Debug, Parser)]
 #[command(name = "herald-bench", version)]
 struct Cli {
     /// Only this benchmark; may be repeated.
     #[arg(long, value_enum)]
     only: Vec<Benchmark>,
-    /// Trials instead of each benchmark's own number (take-over 20, creation 40, waiting 3 at most).
+    /// Fewer samples, shorter times under load: about ten minutes.
+    #[arg(long)]
+    quick: bool,
+    /// Trials instead of each benchmark's own number.
     #[arg(long, env = "HERALD_BENCH_TRIALS", value_parser = clap::value_parser!(u16).range(1..=1000))]
     trials: Option<u16>,
+    /// Minutes of each time under load.
+    #[arg(long)]
+    soak: Option<u16>,
     /// Leave out what was measured before with this very image.
     #[arg(long)]
     resume: bool,
@@ -35,48 +48,73 @@ struct Cli {
     /// Only print the table of what was measured before.
     #[arg(long)]
     show: bool,
+    /// Write results.json, README.md and plots of everything that was measured with this image into this folder.
+    #[arg(long)]
+    publish: Option<PathBuf>,
+    #[command(flatten)]
+    external: External,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Benchmark {
-    /// Size of the image.
-    Image,
-    /// Take-over after power loss.
-    Takeover,
-    /// Service created -> EXTERNAL-IP, ARP, HTTP.
-    Creation,
-    /// 1,000 waiting Services.
-    Waiting,
-    /// ARP request -> answer.
-    Arp,
-    /// Memory and processor time with 1,000 Services.
-    Memory,
+/// Measure what is installed in the lab that stands, whatever it is. Nothing is installed or configured; it has to give addresses to Services of
+/// type LoadBalancer without a class.
+#[derive(Debug, Args)]
+struct External {
+    /// Namespace of its pods.
+    #[arg(long, requires = "daemonset")]
+    namespace: Option<String>,
+    /// The DaemonSet whose pods announce addresses.
+    #[arg(long, requires = "namespace")]
+    daemonset: Option<String>,
+    /// The container of them that does.
+    #[arg(long, default_value = "speaker", requires = "namespace")]
+    container: String,
+    /// File name of that container's program.
+    #[arg(long, default_value = "speaker", requires = "namespace")]
+    program: String,
+    /// Nodes that announce and that faults are done to, e.g. w1-k8s,w2-k8s; default: all workers.
+    #[arg(long, value_delimiter = ',', requires = "namespace")]
+    nodes: Vec<Host>,
+    /// The host that asks.
+    #[arg(long, default_value = "lab-client", requires = "namespace")]
+    client: Host,
 }
 
-impl Benchmark {
-    /// In an order in which each leaves what the next can use.
-    const ALL: [Self; 6] = [Self::Image, Self::Takeover, Self::Creation, Self::Waiting, Self::Memory, Self::Arp];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Image => "image",
-            Self::Takeover => "takeover",
-            Self::Creation => "creation",
-            Self::Waiting => "waiting",
-            Self::Arp => "arp",
-            Self::Memory => "memory",
-        }
+impl External {
+    fn subject(&self, workers: Vec<Host>) -> Option<Subject> {
+        let (namespace, daemonset) = (self.namespace.clone()?, self.daemonset.clone()?);
+        Some(Subject {
+            name: format!("{namespace}/{daemonset}"),
+            namespace,
+            daemonset,
+            container: self.container.clone(),
+            program: self.program.clone(),
+            nodes: if self.nodes.is_empty() { workers } else { self.nodes.clone() },
+            client: self.client,
+            is_herald: false,
+        })
     }
 
-    const fn method(self) -> &'static str {
-        match self {
-            Self::Image => image::METHOD,
-            Self::Takeover => takeover::METHOD,
-            Self::Creation => creation::METHOD,
-            Self::Waiting => waiting::METHOD,
-            Self::Arp => latency::METHOD,
-            Self::Memory => memory::METHOD,
+    const fn is_asked_for(&self) -> bool {
+        self.namespace.is_some()
+    }
+}
+
+impl Cli {
+    fn effort(&self) -> Effort {
+        let mut effort = if self.quick { Effort::QUICK } else { Effort::FULL };
+        if let Some(trials) = self.trials.map(usize::from) {
+            effort = Effort {
+                trials,
+                rollouts: trials.min(effort.rollouts),
+                creations: trials,
+                waits: trials.min(effort.waits),
+                ..effort
+            };
         }
+        if let Some(minutes) = self.soak {
+            effort.soak = Duration::from_secs(60 * u64::from(minutes));
+        }
+        effort
     }
 }
 
@@ -84,34 +122,37 @@ struct Bench {
     cli: Cli,
     folder: PathBuf,
     image: ImageFacts,
-    /// Started by the first benchmark that needs it.
-    cluster: Option<Cluster>,
+    /// Set up by the first benchmark that needs it.
+    stage: Option<Stage>,
 }
 
 impl Bench {
-    fn cluster(&mut self) -> Result<&Cluster> {
-        let cluster = match self.cluster.take() {
-            Some(cluster) => cluster,
-            None => cluster::start(self.cli.keep)?,
-        };
-        Ok(self.cluster.insert(cluster))
+    fn set_up(&self) -> Result<Stage> {
+        if !self.cli.external.is_asked_for() {
+            let cluster = cluster::start(self.cli.keep)?;
+            let subject = Subject::herald(cluster.lab().workers());
+            return Ok(Stage::new(cluster, subject, self.cli.effort()));
+        }
+        let cluster = Cluster::attach()?;
+        let subject = self.cli.external.subject(cluster.lab().workers());
+        let subject = subject.ok_or_else(|| Error::Options("--namespace and --daemonset belong together".into()))?;
+        cluster::furnish(&cluster)?;
+        subject.await_ready(cluster.lab())?;
+        Ok(Stage::new(cluster, subject, self.cli.effort()))
     }
 
     fn measure(&mut self, benchmark: Benchmark) -> Result<Vec<Figure>> {
-        let trials = |own: u16| usize::from(self.cli.trials.unwrap_or(own));
-        let (takeovers, creations, waits) = (trials(20), trials(40), trials(3).min(3));
-        match benchmark {
-            Benchmark::Image => image::measure(&self.image),
-            Benchmark::Takeover => takeover::measure(self.cluster()?, takeovers),
-            Benchmark::Creation => creation::measure(self.cluster()?, creations),
-            Benchmark::Waiting => waiting::measure(self.cluster()?, waits),
-            Benchmark::Arp => latency::measure(self.cluster()?),
-            Benchmark::Memory => memory::measure(self.cluster()?),
+        if benchmark == Benchmark::Image {
+            return image::measure(&self.image);
+        }
+        match self.stage.as_mut() {
+            Some(stage) => benchmark.measure(stage),
+            None => Err(Error::NotSeen("a cluster".into())),
         }
     }
 
     fn earlier(&self, benchmark: Benchmark) -> Option<Record> {
-        Record::read(&self.folder, benchmark.name()).filter(|record| record.image == self.image)
+        Record::read(&self.folder, &benchmark.name()).filter(|record| record.image == self.image)
     }
 
     fn record(&mut self, benchmark: Benchmark) -> Result<Record> {
@@ -121,16 +162,16 @@ impl Bench {
             eprintln!("{}: measured before", benchmark.name());
             return Ok(record);
         }
-        eprintln!("{}", benchmark.name());
-        if benchmark != Benchmark::Image {
+        if benchmark != Benchmark::Image && self.stage.is_none() {
             // Its start is not part of the benchmark's time, and its load not of the machine's.
-            self.cluster()?;
+            self.stage = Some(self.set_up()?);
         }
         let (machine, began, start) = (Machine::here(), jiff::Timestamp::now().to_string(), Instant::now());
         let figures = self.measure(benchmark)?;
         let record = Record {
-            benchmark: benchmark.name().to_owned(),
-            method: benchmark.method().to_owned(),
+            benchmark: benchmark.name(),
+            title: benchmark.title().to_owned(),
+            method: benchmark.method(),
             figures,
             machine,
             image: self.image.clone(),
@@ -141,32 +182,71 @@ impl Bench {
         Ok(record)
     }
 
-    /// Measures what is asked for; what could not be measured, with the reason.
+    fn publish(&self, folder: &Path, missing: &[(String, String)]) -> Result<()> {
+        let results = Results {
+            subject: self
+                .stage
+                .as_ref()
+                .map_or_else(|| Subject::herald(Vec::new()), |stage| stage.subject.clone())
+                .name,
+            kubernetes: herald_lab::KUBERNETES.to_owned(),
+            image: self.image.clone(),
+            machine: Machine::here(),
+            records: Benchmark::ALL.into_iter().filter_map(|benchmark| self.earlier(benchmark)).collect(),
+            missing: missing.to_vec(),
+        };
+        let failures = Benchmark::failures();
+        results.write(folder, &failures.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Measures what is asked for; whether all of it could be measured.
     fn run(mut self) -> bool {
-        let wanted = Benchmark::ALL.into_iter().filter(|it| self.cli.only.is_empty() || self.cli.only.contains(it));
-        let (mut records, mut failed) = (Vec::new(), Vec::new());
-        for benchmark in wanted.collect::<Vec<_>>() {
+        let all = self.cli.only.is_empty();
+        let external = self.cli.external.is_asked_for();
+        let wanted = |it: &Benchmark| (all && (!external || it.is_for_all())) || self.cli.only.contains(it);
+        let wanted: Vec<Benchmark> = Benchmark::ALL.into_iter().filter(wanted).collect();
+        let (mut records, mut missing, start) = (Vec::new(), Vec::new(), Instant::now());
+        for (number, benchmark) in wanted.iter().enumerate() {
             if self.cli.show {
-                records.extend(self.earlier(benchmark));
+                records.extend(self.earlier(*benchmark));
                 continue;
             }
-            match self.record(benchmark) {
+            let (name, minutes) = (benchmark.name(), start.elapsed().as_secs_f64() / 60.0);
+            eprintln!("{name} ({} of {}, after {minutes:.1} minutes)", number + 1, wanted.len());
+            match self.record(*benchmark) {
                 Ok(record) => records.push(record),
                 Err(error) => {
-                    eprintln!("{}: {error}", benchmark.name());
-                    failed.push(format!("{}: NOT MEASURED: {error}", benchmark.name()));
-                    if self.cluster.is_none() {
+                    eprintln!("{name}: {error}");
+                    missing.push((name, error.to_string()));
+                    if *benchmark != Benchmark::Image && self.stage.is_none() {
                         // Not even a cluster: the others would only say the same.
                         break;
                     }
+                    self.recover();
                 }
             }
         }
         println!("\n{}\nimage {}\n", Machine::here().line(), self.image.digest);
         println!("{}", report::table(&records));
         println!("{}/*.json", self.folder.display());
-        failed.iter().for_each(|line| println!("{line}"));
-        failed.is_empty()
+        missing.iter().for_each(|(name, error)| println!("{name}: NOT MEASURED: {error}"));
+        let folder = self.cli.publish.clone();
+        let published = folder.map_or(Ok(()), |folder| {
+            self.publish(&folder, &missing).map(|()| println!("{}/README.md", folder.display()))
+        });
+        if let Err(error) = &published {
+            println!("not published: {error}");
+        }
+        missing.is_empty() && published.is_ok()
+    }
+
+    /// What a benchmark left undone must not become the next one's result.
+    fn recover(&self) {
+        if let Some(stage) = &self.stage
+            && let Err(error) = stage.cluster.heal()
+        {
+            eprintln!("  healing the lab: {error}");
+        }
     }
 }
 
@@ -178,13 +258,20 @@ fn main() -> ExitCode {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         eprintln!("herald-bench: a provider of cryptography is installed already");
     }
-    let image = match image::facts(&image::tar_path(&workspace)) {
+    // Of others there is none to look at.
+    let image = if cli.external.is_asked_for() {
+        Ok(ImageFacts::default())
+    } else {
+        image::facts(&image::tar_path(&workspace))
+    };
+    let image = match image {
         Ok(image) => image,
         Err(error) => {
             eprintln!("herald-bench: {error}");
             return ExitCode::FAILURE;
         }
     };
-    let bench = Bench { cli, folder: folder.join("bench"), image, cluster: None };
+    let results = if cli.external.is_asked_for() { "bench-external" } else { "bench" };
+    let bench = Bench { cli, folder: folder.join(results), image, stage: None };
     if bench.run() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

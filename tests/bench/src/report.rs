@@ -23,18 +23,28 @@ pub enum Unit {
     /// 2^20 bytes.
     #[serde(rename = "MiB")]
     Mebibytes,
+    /// Percent.
+    #[serde(rename = "%")]
+    Percent,
+    /// A multiple of something.
+    #[serde(rename = "x")]
+    Times,
     /// Pieces.
     #[serde(rename = "")]
     Pieces,
 }
 
 impl Unit {
-    const fn label(self) -> &'static str {
+    /// As it stands behind a number.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
         match self {
             Self::Millis => "ms",
             Self::Micros => "us",
             Self::Seconds => "s",
             Self::Mebibytes => "MiB",
+            Self::Percent => "%",
+            Self::Times => "x",
             Self::Pieces => "",
         }
     }
@@ -77,7 +87,7 @@ impl Target {
             Stat::P99 => "p99",
             Stat::Max => "max",
         };
-        format!("{stat} <= {} {}", self.limit, unit.label())
+        format!("{stat} <= {} {}", self.limit, unit.label()).trim_end().to_owned()
     }
 }
 
@@ -112,7 +122,21 @@ impl Figure {
         self
     }
 
-    fn verdict(&self) -> &'static str {
+    /// The targets in words.
+    #[must_use]
+    pub fn targets(&self) -> String {
+        self.targets.iter().map(|target| target.text(self.unit)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether it explains the figure before it and is none of its own.
+    #[must_use]
+    pub fn is_detail(&self) -> bool {
+        self.name.starts_with("- ")
+    }
+
+    /// Whether the targets were met.
+    #[must_use]
+    pub fn verdict(&self) -> &'static str {
         if self.targets.is_empty() {
             "-"
         } else if self.targets.iter().all(|target| target.met(&self.distribution)) {
@@ -128,6 +152,8 @@ impl Figure {
 pub struct Record {
     /// Its name, as `--only` takes it.
     pub benchmark: String,
+    /// What it is about, for people.
+    pub title: String,
     /// How it was measured.
     pub method: String,
     /// What was found.
@@ -168,7 +194,8 @@ impl Record {
 }
 
 /// Three digits that matter.
-fn number(value: f64) -> String {
+#[must_use]
+pub fn number(value: f64) -> String {
     let digits = if value.abs() < 10.0 {
         2
     } else if value.abs() < 100.0 {
@@ -186,7 +213,6 @@ pub fn table(records: &[Record]) -> String {
     let mut rows = vec![header];
     for figure in records.iter().flat_map(|record| &record.figures) {
         let d = &figure.distribution;
-        let targets: Vec<String> = figure.targets.iter().map(|target| target.text(figure.unit)).collect();
         rows.push([
             figure.name.clone(),
             figure.unit.label().to_owned(),
@@ -196,7 +222,7 @@ pub fn table(records: &[Record]) -> String {
             number(d.p90),
             number(d.p99),
             number(d.max),
-            targets.join(", "),
+            figure.targets(),
             figure.verdict().to_owned(),
         ]);
     }
@@ -226,10 +252,10 @@ pub fn table(records: &[Record]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn record() -> Record {
+    pub(crate) fn record() -> Record {
         let figures = vec![
             Figure::new("gap", Unit::Millis, &[400.0, 380.0, 900.0])
                 .unwrap()
@@ -240,6 +266,7 @@ mod tests {
         ];
         Record {
             benchmark: "takeover".into(),
+            title: "Take-over".into(),
             method: "as it was done".into(),
             figures,
             machine: Machine::default(),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// More samples than this are not kept one by one.
+/// Of more samples than this, so many are kept.
 const KEPT: usize = 1000;
 
 /// What a set of samples looks like.
@@ -23,7 +23,8 @@ pub struct Distribution {
     pub max: f64,
     /// Arithmetic mean.
     pub mean: f64,
-    /// The samples in the order of measuring, where there are at most 1,000.
+    /// The samples in the order of measuring, where there are at most 1,000; else 1,000 of them, ascending, evenly spaced by rank, the
+    /// largest included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<f64>,
 }
@@ -37,7 +38,8 @@ impl Distribution {
         let (min, max) = (*sorted.first()?, *sorted.last()?);
         let mean = sorted.iter().sum::<f64>() / count(sorted.len());
         let at = |percent| percentile(&sorted, percent).unwrap_or(max);
-        let kept = if samples.len() <= KEPT { samples.to_vec() } else { Vec::new() };
+        let ranks = (1..=KEPT).filter_map(|rank| sorted.get((sorted.len() * rank).div_ceil(KEPT) - 1).copied());
+        let kept = if samples.len() <= KEPT { samples.to_vec() } else { ranks.collect() };
         Some(Self { count: sorted.len(), min, p50: at(50), p90: at(90), p99: at(99), max, mean, samples: kept })
     }
 }
@@ -79,6 +81,8 @@ mod tests {
         let few = Distribution::of(&[3.0, 1.0, 2.0]).unwrap();
         assert_eq!((few.p50, few.p99), (2.0, 3.0));
         assert_eq!(Distribution::of(&[]), None);
-        assert!(Distribution::of(&vec![1.0; KEPT + 1]).unwrap().samples.is_empty());
+        let many: Vec<f64> = (1..=5000).map(f64::from).collect();
+        let kept = Distribution::of(&many).unwrap().samples;
+        assert_eq!((kept.len(), kept[0], kept[999]), (KEPT, 5.0, 5000.0));
     }
 }

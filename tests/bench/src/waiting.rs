@@ -180,7 +180,7 @@ pub fn measure(cluster: &Cluster, trials: usize) -> Result<Vec<Figure>> {
     cluster::clean_services(cluster)?;
     Ok(vec![
         Figure::new("1,000 waiting Services: pool appears -> all assigned", Unit::Seconds, &last)?
-            .target(Stat::Max, 5.0),
+            .target(Stat::Max, 3.0),
         Figure::new("- each of them", Unit::Millis, &all)?,
         Figure::new("- pool appears -> all answered by ARP", Unit::Seconds, &announced)?,
     ])

@@ -71,6 +71,14 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// The lab that stands, as it is, with whatever is installed in it; it outlives the value.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn attach() -> Result<Self> {
+        Ok(Self { lab: Some(Lab::attach()?), keep: true, values: Mutex::default() })
+    }
+
     /// In a lab that was kept, or that the demo used, nothing may hold addresses.
     fn forget(&self) -> Result<()> {
         let list = self.lab().kubectl_json(&["get", "services", "--all-namespaces"])?;

@@ -2,11 +2,11 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use herald_lab::Host;
+use herald_lab::{Host, Lab};
 
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
@@ -20,6 +20,7 @@ const LATE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Probe {
     stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
     sender: JoinHandle<Vec<Instant>>,
     receiver: JoinHandle<Vec<(u64, Instant)>>,
 }
@@ -31,14 +32,23 @@ impl Probe {
     /// # Errors
     /// [`Error::Io`] when there is no socket to be had.
     pub fn start(cluster: &Cluster, to: SocketAddr, interval: Duration) -> Result<Self> {
+        Self::start_on(cluster.lab(), Host::Client, to, interval)
+    }
+
+    /// [`Probe::start`] from any host of a lab.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when there is no socket to be had.
+    pub fn start_on(lab: &Lab, host: Host, to: SocketAddr, interval: Duration) -> Result<Self> {
         let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-        let socket = cluster.lab().in_netns(Host::Client, || UdpSocket::bind(any))?.map_err(Error::io("UDP socket"))?;
+        let socket = lab.in_netns(host, || UdpSocket::bind(any))?.map_err(Error::io("UDP socket"))?;
         socket.set_read_timeout(Some(Duration::from_millis(50))).map_err(Error::io("UDP socket"))?;
         let receiving = socket.try_clone().map_err(Error::io("UDP socket"))?;
         let (stop, silent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let answered = Arc::new(AtomicUsize::new(0));
         let receiver = thread::spawn({
-            let silent = Arc::clone(&silent);
-            move || receive(&receiving, &silent)
+            let (silent, answered) = (Arc::clone(&silent), Arc::clone(&answered));
+            move || receive(&receiving, &silent, &answered)
         });
         let sender = thread::spawn({
             let stop = Arc::clone(&stop);
@@ -49,7 +59,13 @@ impl Probe {
                 sent
             }
         });
-        Ok(Self { stop, sender, receiver })
+        Ok(Self { stop, answered, sender, receiver })
+    }
+
+    /// Answers so far.
+    #[must_use]
+    pub fn answered(&self) -> usize {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Stops asking, waits half a second for late answers, and tells what was seen.
@@ -86,7 +102,7 @@ fn send(socket: &UdpSocket, to: SocketAddr, interval: Duration, stop: &AtomicBoo
     sent
 }
 
-fn receive(socket: &UdpSocket, silent: &AtomicBool) -> Vec<(u64, Instant)> {
+fn receive(socket: &UdpSocket, silent: &AtomicBool, answered: &AtomicUsize) -> Vec<(u64, Instant)> {
     let mut answers = Vec::new();
     let mut datagram = [0_u8; 512];
     while !silent.load(Ordering::Relaxed) {
@@ -95,6 +111,7 @@ fn receive(socket: &UdpSocket, silent: &AtomicBool) -> Vec<(u64, Instant)> {
             && let Some(number) = datagram.get(..length).and_then(|it| it.first_chunk::<8>())
         {
             answers.push((u64::from_be_bytes(*number), Instant::now()));
+            answered.fetch_add(1, Ordering::Relaxed);
         }
     }
     answers

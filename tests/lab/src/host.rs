@@ -58,7 +58,8 @@ impl Lan {
     }
 
     /// The host's port on the switch; short, because interface names end at 15 characters.
-    pub(crate) fn port(self, host: Host) -> String {
+    #[must_use]
+    pub fn port(self, host: Host) -> String {
         match self {
             Self::First => format!("v-{host}"),
             Self::Second => format!("v2-{host}"),

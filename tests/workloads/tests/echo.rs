@@ -51,6 +51,23 @@ fn host_name() -> String {
 }
 
 #[test]
+fn a_connection_serves_as_many_requests_as_the_client_likes() {
+    let echo = start();
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, echo.http)).unwrap();
+    let mut answer = [0; 512];
+    for _ in 0..3 {
+        stream.write_all(b"GET / HTTP/1.1\r\nConnection: keep-alive\r\n\r\n").unwrap();
+        let length = stream.read(&mut answer).unwrap();
+        let text = String::from_utf8_lossy(&answer[..length]).into_owned();
+        assert!(text.starts_with("HTTP/1.1 200 OK") && text.trim_end().ends_with(&host_name()), "{text}");
+    }
+    write!(stream, "GET /nowhere HTTP/1.1\r\n\r\n").unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert!(rest.starts_with("HTTP/1.1 404") && rest.contains("Connection: close"), "{rest}");
+}
+
+#[test]
 fn says_who_it_is_and_whom_it_sees_over_both_families() {
     let echo = start();
     for (address, client) in [(Ipv4Addr::LOCALHOST.into(), "127.0.0.1"), (Ipv6Addr::LOCALHOST.into(), "::1")] {

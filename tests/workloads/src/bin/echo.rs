@@ -1,6 +1,7 @@
 //! Echo server for tests and the demo: says which pod answered and which client address it saw.
 //!
-//! HTTP on `PORT` (80): `/` answers the host name, `/clientip` the client's address as seen here, `/healthz` ok.
+//! HTTP on `PORT` (80): `/` answers the host name, `/clientip` the client's address as seen here, `/healthz` ok. A connection stays open
+//! for more requests when the client says `Connection: keep-alive`.
 //! UDP on `UDP_PORT` (9999): the datagram, a space and the host name. Both listen dual stack on `[::]`.
 
 use std::io::{self, Read as _, Write as _};
@@ -35,7 +36,8 @@ fn plain(address: SocketAddr) -> IpAddr {
     address.ip().to_canonical()
 }
 
-fn request_path(stream: &mut TcpStream) -> io::Result<String> {
+/// The head of a request; empty when the client has no more of them.
+fn request_head(stream: &mut TcpStream) -> io::Result<String> {
     let mut head = Vec::with_capacity(512);
     let mut chunk = [0_u8; 512];
     while head.len() < HEAD_LIMIT && !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -44,26 +46,33 @@ fn request_path(stream: &mut TcpStream) -> io::Result<String> {
             count => head.extend_from_slice(chunk.get(..count).unwrap_or_default()),
         }
     }
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let line = String::from_utf8_lossy(line).into_owned();
-    Ok(line.split(' ').nth(1).unwrap_or("/").to_owned())
+    Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
 fn serve(mut stream: TcpStream, peer: SocketAddr, name: &str) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.set_write_timeout(Some(Duration::from_secs(10)))?;
-    let path = request_path(&mut stream)?;
-    let (status, body) = match path.split('?').next().unwrap_or("/") {
-        "/" | "/hostname" => ("200 OK", name.to_owned()),
-        "/clientip" => ("200 OK", plain(peer).to_string()),
-        "/healthz" => ("200 OK", "ok".to_owned()),
-        _ => ("404 Not Found", "no such page: /, /clientip and /healthz exist".to_owned()),
-    };
-    let length = body.len() + 1;
-    write!(
-        stream,
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}\n"
-    )
+    stream.set_nodelay(true)?;
+    loop {
+        let head = request_head(&mut stream)?;
+        let path = head.lines().next().and_then(|line| line.split(' ').nth(1)).unwrap_or("/");
+        let (status, body) = match path.split('?').next().unwrap_or("/") {
+            "/" | "/hostname" => ("200 OK", name.to_owned()),
+            "/clientip" => ("200 OK", plain(peer).to_string()),
+            "/healthz" => ("200 OK", "ok".to_owned()),
+            _ => ("404 Not Found", "no such page: /, /clientip and /healthz exist".to_owned()),
+        };
+        let more = head.lines().any(|line| line.eq_ignore_ascii_case("connection: keep-alive"));
+        let (length, connection) = (body.len() + 1, if more { "keep-alive" } else { "close" });
+        // One write: in several packets, the answer would wait for the client's delayed acknowledgement.
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: {connection}\r\n\r\n{body}\n"
+        );
+        stream.write_all(answer.as_bytes())?;
+        if !more {
+            return Ok(());
+        }
+    }
 }
 
 fn serve_http(listener: &TcpListener, name: &Arc<str>) -> io::Result<()> {

@@ -1,0 +1,283 @@
+//! The list of benchmarks.
+
+use crate::{
+    Result, cluster, creation, failures,
+    faults::{Fault, Meanwhile},
+    image, latency, memory, moves,
+    report::{Figure, Stat},
+    stage::Stage,
+    unnoticed, waiting,
+};
+use clap::ValueEnum;
+
+/// One step of `make bench`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Benchmark {
+    /// Size of the image.
+    Image,
+    /// Power loss of the announcing node.
+    PowerLoss,
+    /// Its cable is pulled.
+    CablePulled,
+    /// It falls silent with its carrier up, as in a kernel panic.
+    Silence,
+    /// Its frames are lost; it hears the others.
+    Unheard,
+    /// Frames to it are lost; the others hear it.
+    Deaf,
+    /// It falls silent where multicast is filtered.
+    MulticastFiltered,
+    /// It falls silent where port 7946 is blocked.
+    PortBlocked,
+    /// It falls silent where 1 % of the frames are lost.
+    #[value(name = "loss-1")]
+    Loss1,
+    /// It falls silent where 10 % of the frames are lost.
+    #[value(name = "loss-10")]
+    Loss10,
+    /// It falls silent where 30 % of the frames are lost.
+    #[value(name = "loss-30")]
+    Loss30,
+    /// It falls silent while the API server is away.
+    ApiAway,
+    /// It falls silent while the API server is slow.
+    ApiSlow,
+    /// Speakers are killed, deleted, frozen.
+    Speakers,
+    /// Rolling update of the speakers.
+    Rollout,
+    /// Addresses are moved on purpose.
+    Moves,
+    /// Service created -> EXTERNAL-IP, ARP, HTTP.
+    Creation,
+    /// 1,000 waiting Services.
+    Waiting,
+    /// Memory and processor time with 1,000 Services.
+    Memory,
+    /// ARP request -> answer.
+    Arp,
+    /// Power loss with failoverTarget fast.
+    PowerLossFast,
+    /// False take-overs with every processor busy.
+    Busy,
+    /// False take-overs with speakers limited to a tenth of a core.
+    Limited,
+}
+
+/// The target of `fast`, beside the settings of all benchmarks.
+const FAST: &str = "speaker.failoverTarget=fast";
+/// A tenth of a core.
+const TENTH: &str = "speaker.resources.limits.cpu=100m";
+
+impl Benchmark {
+    /// In an order in which each leaves what the next can use, and that is measured first which matters most.
+    pub const ALL: [Self; 23] = [
+        Self::Image,
+        Self::PowerLoss,
+        Self::CablePulled,
+        Self::Silence,
+        Self::Unheard,
+        Self::Deaf,
+        Self::MulticastFiltered,
+        Self::PortBlocked,
+        Self::Loss1,
+        Self::Loss10,
+        Self::Loss30,
+        Self::ApiAway,
+        Self::ApiSlow,
+        Self::Speakers,
+        Self::Rollout,
+        Self::Moves,
+        Self::Busy,
+        Self::Creation,
+        Self::Waiting,
+        Self::Memory,
+        Self::Arp,
+        Self::PowerLossFast,
+        Self::Limited,
+    ];
+
+    /// As `--only` takes it.
+    #[must_use]
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Image => "Size of the image",
+            Self::PowerLoss => "Power loss of the announcing node",
+            Self::PowerLossFast => "Power loss of the announcing node, failoverTarget fast",
+            Self::CablePulled => "Cable of the announcing node pulled",
+            Self::Silence => "Announcing node silent, carrier up",
+            Self::Unheard => "Frames of the announcing node lost",
+            Self::Deaf => "Frames to the announcing node lost",
+            Self::MulticastFiltered => "Announcing node silent, multicast filtered",
+            Self::PortBlocked => "Announcing node silent, port 7946 blocked",
+            Self::Loss1 => "Announcing node silent, 1 % of the frames lost",
+            Self::Loss10 => "Announcing node silent, 10 % of the frames lost",
+            Self::Loss30 => "Announcing node silent, 30 % of the frames lost",
+            Self::ApiAway => "Announcing node silent, API server away",
+            Self::ApiSlow => "Announcing node silent, API server slow",
+            Self::Speakers => "Speakers killed, deleted, frozen",
+            Self::Rollout => "Rolling update of the speakers",
+            Self::Moves => "Planned moves",
+            Self::Creation => "New Services",
+            Self::Waiting => "1,000 waiting Services",
+            Self::Memory => "Memory and idle processor time",
+            Self::Arp => "ARP round trip",
+            Self::Busy => "All processors busy",
+            Self::Limited => "Speakers with a tenth of a core",
+        }
+    }
+
+    /// What is done to the announcing node, and what is wrong meanwhile.
+    const fn failure(self) -> Option<(Fault, Meanwhile)> {
+        Some(match self {
+            Self::PowerLoss | Self::PowerLossFast => (Fault::PowerLoss, Meanwhile::Nothing),
+            Self::CablePulled => (Fault::CablePulled, Meanwhile::Nothing),
+            Self::Silence => (Fault::Silence, Meanwhile::Nothing),
+            Self::Unheard => (Fault::Unheard, Meanwhile::Nothing),
+            Self::Deaf => (Fault::Deaf, Meanwhile::Nothing),
+            Self::MulticastFiltered => (Fault::Silence, Meanwhile::MulticastFiltered),
+            Self::PortBlocked => (Fault::Silence, Meanwhile::PortBlocked),
+            Self::Loss1 => (Fault::Silence, Meanwhile::Loss(1)),
+            Self::Loss10 => (Fault::Silence, Meanwhile::Loss(10)),
+            Self::Loss30 => (Fault::Silence, Meanwhile::Loss(30)),
+            Self::ApiAway => (Fault::Silence, Meanwhile::ApiAway),
+            Self::ApiSlow => (Fault::Silence, Meanwhile::ApiSlow),
+            _ => return None,
+        })
+    }
+
+    /// Names of those whose figure is an outage after a failure.
+    #[must_use]
+    pub fn failures() -> Vec<String> {
+        Self::ALL.into_iter().filter(|benchmark| benchmark.failure().is_some()).map(Self::name).collect()
+    }
+
+    /// Whether any implementation can be measured, as it stands.
+    #[must_use]
+    pub const fn is_for_all(self) -> bool {
+        let changes = matches!(self, Self::PowerLossFast);
+        !changes
+            && (self.failure().is_some() || matches!(self, Self::Speakers | Self::Rollout | Self::Moves | Self::Busy))
+    }
+
+    /// How it is measured.
+    #[must_use]
+    pub fn method(self) -> String {
+        match self {
+            Self::Image => image::METHOD.to_owned(),
+            Self::Creation => creation::METHOD.to_owned(),
+            Self::Waiting => waiting::METHOD.to_owned(),
+            Self::Arp => latency::METHOD.to_owned(),
+            Self::Memory => memory::METHOD.to_owned(),
+            Self::Speakers => unnoticed::SPEAKERS.to_owned(),
+            Self::Rollout => unnoticed::ROLLOUT.to_owned(),
+            Self::Busy => unnoticed::BUSY.to_owned(),
+            Self::Limited => unnoticed::LIMITED.to_owned(),
+            Self::Moves => moves::METHOD.to_owned(),
+            failure => {
+                let (fault, meanwhile) = failure.failure().unwrap_or((Fault::Silence, Meanwhile::Nothing));
+                format!("{}{}, {}", fault.done(), meanwhile.wrong(), failures::METHOD)
+            }
+        }
+    }
+
+    /// Chart values that it needs.
+    fn values(self) -> Vec<&'static str> {
+        let own = match self {
+            Self::PowerLossFast => Some(FAST),
+            Self::Limited => Some(TENTH),
+            _ => None,
+        };
+        cluster::SETTINGS.iter().copied().chain(own).collect()
+    }
+
+    /// The budgets of the first figure of a failure.
+    const fn budgets(self) -> &'static [(Stat, f64)] {
+        match self {
+            Self::PowerLoss => &[(Stat::P50, 180.0), (Stat::P99, 300.0)],
+            Self::PowerLossFast => &[(Stat::P99, 150.0)],
+            _ => &[],
+        }
+    }
+
+    /// Measures.
+    ///
+    /// # Errors
+    /// What could not be measured, and why.
+    pub fn measure(self, stage: &mut Stage) -> Result<Vec<Figure>> {
+        if stage.subject.is_herald {
+            stage.install(&self.values())?;
+        }
+        if let Some((fault, meanwhile)) = self.failure() {
+            let mut figures = failures::measure(stage, self.title(), fault, meanwhile)?;
+            if let Some(first) = figures.first_mut() {
+                *first = self.budgets().iter().fold(first.clone(), |it, (stat, limit)| it.target(*stat, *limit));
+            }
+            return Ok(figures);
+        }
+        match self {
+            Self::Creation => creation::measure(&stage.cluster, stage.effort.creations),
+            Self::Waiting => waiting::measure(&stage.cluster, stage.effort.waits),
+            Self::Arp => latency::measure(&stage.cluster),
+            Self::Memory => memory::measure(&stage.cluster),
+            Self::Speakers => unnoticed::speakers(stage),
+            Self::Rollout => unnoticed::rollout(stage),
+            Self::Busy => unnoticed::busy(stage),
+            Self::Limited => unnoticed::limited(stage),
+            Self::Moves => moves::measure(stage),
+            // The image needs no stage, and failures are above.
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+impl Fault {
+    const fn done(self) -> &'static str {
+        match self {
+            Self::PowerLoss => {
+                "the node that announces is powered off (its switch port first, then SIGKILL of everything)"
+            }
+            Self::CablePulled => "the cable of the node that announces is pulled (no carrier)",
+            Self::Silence => "the switch drops every frame of the node that announces, both ways; the carrier stays",
+            Self::Unheard => "the switch drops every frame that the announcing node sends",
+            Self::Deaf => "the switch drops every frame to the announcing node",
+        }
+    }
+}
+
+impl Meanwhile {
+    fn wrong(self) -> String {
+        match self {
+            Self::Nothing => String::new(),
+            Self::MulticastFiltered => ", where the switch drops the nodes' multicast frames all the time".to_owned(),
+            Self::PortBlocked => ", where the switch drops what the nodes send to port 7946".to_owned(),
+            Self::Loss(percent) => format!(
+                ", where {percent} % of all frames to nodes are lost at random, the client's questions and their answers excepted"
+            ),
+            Self::ApiAway => ", while the API server is stopped".to_owned(),
+            Self::ApiSlow => ", while the API server stands still for nine tenths of each second".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_listed_once_and_says_what_it_does() {
+        for benchmark in Benchmark::value_variants() {
+            let listed = Benchmark::ALL.iter().filter(|other| *other == benchmark).count();
+            assert_eq!((listed, benchmark.name().is_empty()), (1, false), "{benchmark:?}");
+            assert!(benchmark.method().len() > 60, "{benchmark:?}");
+        }
+        assert_eq!(Benchmark::Loss30.name(), "loss-30");
+        assert_eq!(Benchmark::failures().len(), 13);
+    }
+}

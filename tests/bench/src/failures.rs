@@ -1,0 +1,119 @@
+//! How long an address is away when something happens to the node that announces it.
+
+use crate::{
+    Error, Result,
+    arp::ArpPort,
+    arp::mac_of,
+    claims,
+    faults::{Fault, Meanwhile},
+    meter::{FAILURES, Meter, Reading},
+    report::{Figure, Unit},
+    stage::Stage,
+    stats::millis,
+};
+use herald_lab::Host;
+use std::{net::Ipv4Addr, thread, time::Duration};
+
+/// How it is measured; what is done stands before it.
+pub const METHOD: &str = "while the client asks every 5 ms by one UDP flow and every 50 ms on each of 20 TCP connections. The only endpoint is on \
+the control plane, which stays on and never announces. Outage: longest time between two answers of the UDP flow. Nodes take turns; an address \
+is measured again when its node announces it again";
+
+/// The flow works for so long before.
+const BEFORE: Duration = Duration::from_millis(400);
+/// The fault has shown by then.
+const SHOWN: Duration = Duration::from_millis(100);
+/// What is watched after the flow works again.
+const AFTER: Duration = Duration::from_millis(400);
+/// For the flow to work again: others need seconds.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// For a node that was switched on to have started what it starts: its load would be part of the next trial.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// Between the beginning of the fault and its end.
+fn observe(stage: &Stage, fault: Fault, node: Host, ip: Ipv4Addr) -> Result<Reading> {
+    let (lab, client) = (stage.lab(), stage.subject.client);
+    let port = ArpPort::open_on(lab, client)?;
+    let meter = Meter::start(lab, client, ip, FAILURES)?;
+    // At a moment of the hello interval that nothing here decides.
+    thread::sleep(BEFORE);
+    let owner = claims::owner(&port, ip)?;
+    if owner != mac_of(node) {
+        return Err(Error::NotSeen(format!("{node} announcing {ip} right before the fault")));
+    }
+    fault.begin(lab, node)?;
+    thread::sleep(SHOWN);
+    let works = meter.await_flow(PATIENCE);
+    thread::sleep(AFTER);
+    let reading = meter.finish();
+    if !works {
+        return Err(Error::NotSeen(format!("answers on {ip} within {PATIENCE:?} of {fault:?} at {node}")));
+    }
+    if reading.lost == 0 {
+        return Err(Error::NotSeen(format!("an effect of {fault:?} at {node} on {ip}: it did not carry the flow")));
+    }
+    Ok(reading)
+}
+
+fn trial(stage: &Stage, fault: Fault, node: Host, ip: Ipv4Addr) -> Result<Reading> {
+    stage.await_home(node, ip)?;
+    let seen = observe(stage, fault, node, ip);
+    fault.end(stage.lab(), node)?;
+    if fault == Fault::PowerLoss {
+        stage.subject.await_running(stage.lab(), node)?;
+        thread::sleep(SETTLE);
+    }
+    seen
+}
+
+/// Measures. What a single trial does not show is told and left out; a benchmark of which a quarter is missing is none.
+///
+/// # Errors
+/// An address was not taken over, or not returned.
+pub fn measure(stage: &mut Stage, name: &str, fault: Fault, meanwhile: Meanwhile) -> Result<Vec<Figure>> {
+    let (homes, trials) = (stage.homes()?, stage.effort.trials);
+    let (mut readings, mut failed) = (Vec::new(), Vec::new());
+    let trouble = meanwhile.begin(stage.lab(), &stage.subject.nodes)?;
+    for number in 0..trials {
+        let Some((node, ip)) = homes.iter().nth(number % homes.len()) else { break };
+        match trial(stage, fault, *node, *ip) {
+            Ok(reading) => {
+                eprintln!(
+                    "  trial {:>2} of {trials}: {node}, {ip} silent for {:.0} ms, {} datagrams lost, {} of {} connections broken, client's own longest pause {:.0} ms",
+                    number + 1,
+                    millis(reading.silence),
+                    reading.lost,
+                    reading.lines.broken,
+                    reading.lines.opened,
+                    millis(reading.pause)
+                );
+                readings.push(reading);
+            }
+            Err(error) => {
+                eprintln!("  trial {:>2} of {trials}: {error}", number + 1);
+                failed.push(error);
+                if failed.len() * 4 > trials {
+                    break;
+                }
+            }
+        }
+    }
+    drop(trouble);
+    match failed.pop() {
+        Some(error) if (failed.len() + 1) * 4 > trials => return Err(error),
+        _ => {}
+    }
+    let all = |value: fn(&Reading) -> f64| readings.iter().map(value).collect::<Vec<f64>>();
+    Ok(vec![
+        Figure::new(format!("outage: {name}"), Unit::Millis, &all(|reading| millis(reading.silence)))?,
+        Figure::new("- the client's own longest pause", Unit::Millis, &all(|reading| millis(reading.pause)))?,
+        Figure::new("- connections broken, of 20", Unit::Pieces, &all(|reading| count(reading.lines.broken)))?,
+    ])
+}
+
+/// A number of things.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+pub const fn count(things: usize) -> f64 {
+    things as f64
+}
