@@ -1,7 +1,7 @@
 //! The list of benchmarks.
 
 use crate::{
-    Result, cluster, creation, failures,
+    Result, conflict, creation, failures,
     faults::{Fault, Meanwhile},
     image, latency, memory, moves,
     report::{Figure, Stat},
@@ -48,6 +48,8 @@ pub enum Benchmark {
     Rollout,
     /// Addresses are moved on purpose.
     Moves,
+    /// A foreign host claims an address.
+    Conflict,
     /// Service created -> EXTERNAL-IP, ARP, HTTP.
     Creation,
     /// 1,000 waiting Services.
@@ -56,6 +58,8 @@ pub enum Benchmark {
     Memory,
     /// ARP request -> answer.
     Arp,
+    /// The same, and memory, with 10,000 Services.
+    TenThousand,
     /// Power loss with failoverTarget fast.
     PowerLossFast,
     /// False take-overs with every processor busy.
@@ -64,14 +68,14 @@ pub enum Benchmark {
     Limited,
 }
 
-/// The target of `fast`, beside the settings of all benchmarks.
-const FAST: &str = "speaker.failoverTarget=fast";
-/// A tenth of a core.
-const TENTH: &str = "speaker.resources.limits.cpu=100m";
+/// So that addresses return soon to a node that was away, and its turn comes again. Neither is a part of taking over from a dead node.
+const DRAIN: &str = "speaker.drain=2s";
+/// See [`DRAIN`].
+const HOLD_OFF: &str = "speaker.holdOff=1s";
 
 impl Benchmark {
     /// In an order in which each leaves what the next can use, and that is measured first which matters most.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Image,
         Self::PowerLoss,
         Self::CablePulled,
@@ -85,15 +89,17 @@ impl Benchmark {
         Self::Loss30,
         Self::ApiAway,
         Self::ApiSlow,
+        Self::Moves,
+        Self::PowerLossFast,
         Self::Speakers,
         Self::Rollout,
-        Self::Moves,
-        Self::Busy,
+        Self::Conflict,
         Self::Creation,
         Self::Waiting,
         Self::Memory,
         Self::Arp,
-        Self::PowerLossFast,
+        Self::TenThousand,
+        Self::Busy,
         Self::Limited,
     ];
 
@@ -124,10 +130,12 @@ impl Benchmark {
             Self::Speakers => "Speakers killed, deleted, frozen",
             Self::Rollout => "Rolling update of the speakers",
             Self::Moves => "Planned moves",
+            Self::Conflict => "Address conflict",
             Self::Creation => "New Services",
             Self::Waiting => "1,000 waiting Services",
             Self::Memory => "Memory and idle processor time",
             Self::Arp => "ARP round trip",
+            Self::TenThousand => "10,000 Services",
             Self::Busy => "All processors busy",
             Self::Limited => "Speakers with a tenth of a core",
         }
@@ -171,9 +179,11 @@ impl Benchmark {
     pub fn method(self) -> String {
         match self {
             Self::Image => image::METHOD.to_owned(),
+            Self::Conflict => conflict::METHOD.to_owned(),
             Self::Creation => creation::METHOD.to_owned(),
             Self::Waiting => waiting::METHOD.to_owned(),
             Self::Arp => latency::METHOD.to_owned(),
+            Self::TenThousand => latency::METHOD_HUGE.to_owned(),
             Self::Memory => memory::METHOD.to_owned(),
             Self::Speakers => unnoticed::SPEAKERS.to_owned(),
             Self::Rollout => unnoticed::ROLLOUT.to_owned(),
@@ -188,13 +198,15 @@ impl Benchmark {
     }
 
     /// Chart values that it needs.
-    fn values(self) -> Vec<&'static str> {
-        let own = match self {
-            Self::PowerLossFast => Some(FAST),
-            Self::Limited => Some(TENTH),
-            _ => None,
-        };
-        cluster::SETTINGS.iter().copied().chain(own).collect()
+    const fn values(self) -> &'static [&'static str] {
+        match self {
+            Self::PowerLossFast => &[DRAIN, HOLD_OFF, "speaker.failoverTarget=fast"],
+            // A tenth of a core.
+            Self::Limited => &["speaker.resources.limits.cpu=100m"],
+            Self::Moves => &[DRAIN, HOLD_OFF],
+            failure if failure.failure().is_some() => &[DRAIN, HOLD_OFF],
+            _ => &[],
+        }
     }
 
     /// The budgets of the first figure of a failure.
@@ -212,7 +224,7 @@ impl Benchmark {
     /// What could not be measured, and why.
     pub fn measure(self, stage: &mut Stage) -> Result<Vec<Figure>> {
         if stage.subject.is_herald {
-            stage.install(&self.values())?;
+            stage.install(self.values())?;
         }
         if let Some((fault, meanwhile)) = self.failure() {
             let mut figures = failures::measure(stage, self.title(), fault, meanwhile)?;
@@ -222,9 +234,11 @@ impl Benchmark {
             return Ok(figures);
         }
         match self {
+            Self::Conflict => conflict::measure(stage),
             Self::Creation => creation::measure(&stage.cluster, stage.effort.creations),
             Self::Waiting => waiting::measure(&stage.cluster, stage.effort.waits),
             Self::Arp => latency::measure(&stage.cluster),
+            Self::TenThousand => latency::measure_huge(&stage.cluster),
             Self::Memory => memory::measure(&stage.cluster),
             Self::Speakers => unnoticed::speakers(stage),
             Self::Rollout => unnoticed::rollout(stage),

@@ -22,6 +22,10 @@ pub type Pool = (&'static str, &'static str);
 pub const LAN_POOL: Pool = ("lan", "192.168.56.20-192.168.56.99");
 /// Pool with room for 1,000 Services; off the LAN's subnet, which ARP does not mind.
 pub const WIDE_POOL: Pool = ("wide", "192.168.60.0/22");
+/// Pool with room for 10,000, likewise.
+pub const HUGE_POOL: Pool = ("huge", "10.200.0.0/18");
+/// Its first address.
+pub const HUGE_FIRST: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 0);
 
 /// Requests under way at once when many are to be made.
 pub const AT_ONCE: usize = 16;
@@ -36,7 +40,8 @@ pub fn workspace() -> PathBuf {
     own.ancestors().nth(2).unwrap_or(own).to_path_buf()
 }
 
-/// A fresh cluster of three workers with Herald, the LAN pool and an echo pod on the control plane, which is never switched off.
+/// A fresh cluster of three workers with the LAN pool and an echo pod on the control plane, which is never switched off. Each benchmark
+/// installs Herald with the settings that it needs.
 /// With `keep`, one that stands is used and stays; otherwise one that stands is removed first, and this one when the value is dropped.
 ///
 /// # Errors
@@ -46,15 +51,13 @@ pub fn start(keep: bool) -> Result<Cluster> {
         Lab::down()?;
     }
     let cluster = Cluster::bring_up(Options { proxy_mode: ProxyMode::Nftables, ..Options::default() }, keep)?;
-    cluster.install(SETTINGS)?;
-    furnish(&cluster)?;
+    let namespace =
+        serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HERALD_NAMESPACE}});
+    cluster.apply(&[namespace])?;
     configure(&cluster, &[LAN_POOL])?;
+    furnish(&cluster)?;
     Ok(cluster)
 }
-
-/// Chart values of all benchmarks: addresses return sooner to a node that was away, so that its turn comes again. Neither is a part of
-/// taking over from a node that is dead.
-pub const SETTINGS: &[&str] = &["speaker.drain=2s", "speaker.holdOff=1s"];
 
 /// The namespace with an echo pod on the control plane, and no Services.
 ///

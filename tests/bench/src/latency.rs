@@ -1,18 +1,19 @@
-//! How fast a speaker answers ARP.
+//! How fast a speaker answers ARP, beside the kernel, and beside the least that a process can do.
 
 use crate::{
-    Error, Result, api,
+    Error, Result,
     arp::{ArpPort, mac_of},
-    cluster::{self, LAN_POOL},
+    cluster::{self, HUGE_FIRST, LAN_POOL},
+    control::{self, Control},
+    many::Many,
+    memory,
     report::{Figure, Stat, Unit},
     stats::micros,
-    thousand, waiting,
+    waiting,
 };
-use herald_e2e::{Cluster, NAMESPACE};
+use herald_e2e::Cluster;
 use herald_lab::{Host, Lan};
 use herald_wire::Mac;
-use k8s_openapi::api::core::v1::Service;
-use kube::{Api, api::PostParams};
 use std::{
     net::Ipv4Addr,
     thread,
@@ -21,51 +22,65 @@ use std::{
 
 /// How it is measured.
 pub const METHOD: &str = "a raw socket of the LAN client sends one request, waits for the answer, sends the next: 20,000 times, the addresses in \
-turn; time from before the send to the answer's arrival at the client's card (kernel timestamp). Broadcast: the other \
-speakers' filters drop it in the kernel. Unicast: it reaches the owner only. Kernel: the same for a node's own address, which no process answers";
+turn; time from before the send to the answer's arrival at the client's card (kernel timestamp). Broadcast requests: the other \
+speakers' filters drop them in the kernel. Unicast: only the owner receives them. Kernel: the same for a node's own address, which no process answers. \
+Minimal program: one thread on a worker that sleeps in recv and answers for one address. All five take turns, a thousand requests each";
+/// How ten thousand addresses are measured.
+pub const METHOD_HUGE: &str = "10,000 Services without node ports, kube-proxy stopped on all nodes (it is not measured here, and four of them write rules for \
+each on the same processors); ARP round trips as in `arp`; VmRSS a minute after the last answer";
 
-/// Requests of one measurement.
+/// Requests of one measurement, and of one turn.
 const REQUESTS: usize = 20_000;
+const TURN: usize = 1000;
 /// Before a request counts as lost.
 const LOST: Duration = Duration::from_millis(500);
 /// For the cluster to be done with what was created: Herald paces the events about a thousand Services over minutes.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// Microseconds to each answer.
+type Target = (Ipv4Addr, Mac);
+
+/// One kind of request: whom, and microseconds to each answer.
 struct Trips {
+    what: &'static str,
+    targets: Vec<Target>,
     /// On the wire.
     wire: Vec<f64>,
     /// As the asking process saw it.
     seen: Vec<f64>,
+    lost: usize,
 }
 
-/// Round trips: each target with the MAC to send to.
-fn ping_pong(port: &ArpPort, what: &str, targets: &[(Ipv4Addr, Mac)]) -> Result<Trips> {
-    let mut trips = Trips { wire: Vec::with_capacity(REQUESTS), seen: Vec::with_capacity(REQUESTS) };
-    let mut lost = 0;
-    for (ip, destination) in targets.iter().cycle().take(REQUESTS) {
-        let start = Instant::now();
-        match port.ask(*ip, *destination, LOST)? {
-            Some(answer) => {
-                trips.wire.push(micros(answer.wire));
-                trips.seen.push(micros(answer.at.saturating_duration_since(start)));
+impl Trips {
+    fn new(what: &'static str, targets: Vec<Target>) -> Self {
+        Self { what, targets, wire: Vec::with_capacity(REQUESTS), seen: Vec::with_capacity(REQUESTS), lost: 0 }
+    }
+
+    /// One turn, from where the last one ended.
+    fn turn(&mut self, port: &ArpPort, turn: usize) -> Result<()> {
+        for (ip, destination) in self.targets.iter().cycle().skip(turn * TURN % self.targets.len()).take(TURN) {
+            let start = Instant::now();
+            match port.ask(*ip, *destination, LOST)? {
+                Some(answer) => {
+                    self.wire.push(micros(answer.wire));
+                    self.seen.push(micros(answer.at.saturating_duration_since(start)));
+                }
+                None => self.lost += 1,
             }
-            None => lost += 1,
         }
+        Ok(())
     }
-    eprintln!("  {what}: {} answers, {lost} lost", trips.wire.len());
-    if lost > REQUESTS / 100 {
-        return Err(Error::NotSeen(format!("answers to {lost} of {REQUESTS} requests ({what})")));
+
+    fn figure(&self) -> Result<Figure> {
+        Figure::new(self.what, Unit::Micros, &self.wire)
     }
-    Ok(trips)
 }
 
-fn broadcast(ips: &[Ipv4Addr]) -> Vec<(Ipv4Addr, Mac)> {
+fn broadcast(ips: &[Ipv4Addr]) -> Vec<Target> {
     ips.iter().map(|ip| (*ip, Mac::BROADCAST)).collect()
 }
 
 /// The addresses with the MACs that answer for them.
-fn owners(port: &ArpPort, ips: &[Ipv4Addr]) -> Result<Vec<(Ipv4Addr, Mac)>> {
+fn owners(port: &ArpPort, ips: &[Ipv4Addr]) -> Result<Vec<Target>> {
     let owner = |ip: &Ipv4Addr| {
         let answer = port.ask(*ip, Mac::BROADCAST, LOST)?;
         Ok((*ip, answer.ok_or_else(|| Error::NotSeen(format!("an ARP answer for {ip}")))?.mac))
@@ -73,38 +88,97 @@ fn owners(port: &ArpPort, ips: &[Ipv4Addr]) -> Result<Vec<(Ipv4Addr, Mac)>> {
     ips.iter().map(owner).collect()
 }
 
-/// Measures.
+/// The round trips to these addresses, and what they are compared with.
+fn compare(cluster: &Cluster, ips: &[Ipv4Addr], name: &'static str) -> Result<Vec<Figure>> {
+    let lab = cluster.lab();
+    let port = ArpPort::open(lab)?;
+    let node = Host::Worker(1);
+    let _control = Control::start(lab, node)?;
+    let kernel = node.ipv4(Lan::First);
+    let mut all = [
+        Trips::new(name, broadcast(ips)),
+        Trips::new("- the kernel's own answer", broadcast(&[kernel])),
+        Trips::new("- a minimal program's answer", broadcast(&[control::ADDRESS])),
+        Trips::new("- unicast request", owners(&port, ips)?),
+        Trips::new("- the kernel's own answer, unicast request", vec![(kernel, mac_of(node))]),
+    ];
+    for turn in 0..REQUESTS / TURN {
+        all.iter_mut().try_for_each(|trips| trips.turn(&port, turn))?;
+    }
+    for trips in &all {
+        eprintln!("  {}: {} answers, {} lost", trips.what, trips.wire.len(), trips.lost);
+        if trips.lost > REQUESTS / 100 {
+            let (what, lost) = (trips.what, trips.lost);
+            return Err(Error::NotSeen(format!("answers to {lost} of {REQUESTS} requests ({what})")));
+        }
+    }
+    let [own, kernel, rest @ ..] = &all;
+    let (ours, kernels) = (own.figure()?, kernel.figure()?);
+    let times = |name: &str, ours: f64, kernels: f64, limit: f64| {
+        Ok::<_, Error>(Figure::new(name, Unit::Times, &[ours / kernels])?.target(Stat::Max, limit))
+    };
+    let (d, k) = (&ours.distribution, &kernels.distribution);
+    let compared = [
+        times("- p50, as a multiple of the kernel's", d.p50, k.p50, 1.3)?,
+        times("- p99, as a multiple of the kernel's", d.p99, k.p99, 2.0)?,
+    ];
+    let mut figures = vec![ours];
+    figures.extend(compared);
+    figures.push(kernels);
+    figures.extend(rest.iter().map(Trips::figure).collect::<Result<Vec<_>>>()?);
+    figures.push(Figure::new("- with the wake-up of the asking process", Unit::Micros, &own.seen)?);
+    Ok(figures)
+}
+
+/// Measures with 1,000 addresses.
 ///
 /// # Errors
 /// An address is not answered for.
 pub fn measure(cluster: &Cluster) -> Result<Vec<Figure>> {
-    let lab = cluster.lab();
-    let port = ArpPort::open(lab)?;
-    let many = thousand::ensure(cluster)?;
-    waiting::all_answered(&port, &many)?;
-    eprintln!("  waiting for {} s: events about so many Services are written at leisure", QUIET.as_secs());
-    thread::sleep(QUIET);
-    let all = ping_pong(&port, "1,000 addresses, broadcast", &broadcast(&many))?;
-    let unicast = ping_pong(&port, "1,000 addresses, unicast", &owners(&port, &many)?)?;
+    let (ips, new) = Many::THOUSAND.ensure(cluster)?;
+    waiting::all_answered(&ArpPort::open(cluster.lab())?, &ips)?;
+    if new {
+        eprintln!("  waiting for {} s: events about so many Services are written at leisure", QUIET.as_secs());
+        thread::sleep(QUIET);
+    }
+    let figures = compare(cluster, &ips, "ARP request -> answer, 1,000 addresses")?;
     cluster::clean_services(cluster)?;
+    Ok(figures)
+}
 
-    api::run(lab, |client| async move {
-        let services: Api<Service> = Api::namespaced(client, NAMESPACE);
-        services.create(&PostParams::default(), &api::load_balancer("single", LAN_POOL.0)).await?;
-        Ok(())
-    })?;
-    let single: Vec<Ipv4Addr> = cluster::external_ips(cluster, 1)?.into_values().collect();
-    waiting::all_answered(&port, &single)?;
-    thread::sleep(Duration::from_secs(10));
-    let node = Host::Worker(1);
-    let kernel = ping_pong(&port, "kernel", &[(node.ipv4(Lan::First), mac_of(node))])?;
-    let one = ping_pong(&port, "1 address, broadcast", &broadcast(&single))?;
+/// Measures with 10,000 addresses.
+///
+/// # Errors
+/// An address is not answered for.
+pub fn measure_huge(cluster: &Cluster) -> Result<Vec<Figure>> {
+    let lab = cluster.lab();
     cluster::clean_services(cluster)?;
-    Ok(vec![
-        Figure::new("ARP request -> answer, 1,000 addresses", Unit::Micros, &all.wire)?.target(Stat::P99, 100.0),
-        Figure::new("- with the wake-up of the asking process", Unit::Micros, &all.seen)?,
-        Figure::new("- 1,000 addresses, unicast request", Unit::Micros, &unicast.wire)?,
-        Figure::new("- 1 address", Unit::Micros, &one.wire)?,
-        Figure::new("- the kernel's own answer, unicast", Unit::Micros, &kernel.wire)?,
-    ])
+    for node in lab.nodes() {
+        lab.hold(node, "kube-proxy")?;
+    }
+    let measured = huge(cluster);
+    cluster::clean_services(cluster)?;
+    for node in lab.nodes() {
+        lab.release(node, "kube-proxy")?;
+    }
+    measured
+}
+
+fn huge(cluster: &Cluster) -> Result<Vec<Figure>> {
+    let start = Instant::now();
+    cluster::configure(cluster, &[LAN_POOL, Many::TEN_THOUSAND.pool])?;
+    Many::TEN_THOUSAND.create(cluster)?;
+    eprintln!("  all are there after {:.0} s", start.elapsed().as_secs_f64());
+    // The lowest free address of a pool is given first. To ask the API server for so many Services would cost more than what is measured.
+    let first = HUGE_FIRST.to_bits();
+    let ips: Vec<Ipv4Addr> = (first..).take(Many::TEN_THOUSAND.count).map(Ipv4Addr::from_bits).collect();
+    waiting::all_answered(&ArpPort::open(cluster.lab())?, &ips)?;
+    eprintln!("  all are answered for after {:.0} s; waiting for {} s", start.elapsed().as_secs_f64(), QUIET.as_secs());
+    thread::sleep(QUIET);
+    let mut figures = compare(cluster, &ips, "ARP request -> answer, 10,000 addresses")?;
+    for (component, limit) in [("speaker", Some(32.0)), ("controller", None)] {
+        let figure = memory::resident(cluster, component, &format!("{component}: VmRSS, 10,000 Services"))?;
+        figures.push(limit.map_or_else(|| figure.clone(), |limit| figure.clone().target(Stat::Max, limit)));
+    }
+    Ok(figures)
 }

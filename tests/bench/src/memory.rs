@@ -3,9 +3,9 @@
 use crate::{
     Error, Result,
     cluster::herald_processes,
+    many::Many,
     processor,
     report::{Figure, Stat, Unit},
-    thousand,
 };
 use herald_e2e::Cluster;
 use std::{fs, thread, time::Duration};
@@ -16,6 +16,7 @@ code pages of the shared binary included; anonymous = without them. Processor ti
 
 /// After the last change, and again for the processor time.
 const MINUTE: Duration = Duration::from_secs(60);
+
 /// A field of `/proc/PID/status` in KiB.
 fn status(pid: i32, field: &str) -> Result<f64> {
     let path = format!("/proc/{pid}/status");
@@ -26,12 +27,22 @@ fn status(pid: i32, field: &str) -> Result<f64> {
     value.ok_or_else(|| Error::NotSeen(format!("{field} in {path}")))
 }
 
+/// VmRSS of all processes of a component.
+///
+/// # Errors
+/// A process went away meanwhile.
+pub fn resident(cluster: &Cluster, component: &str, name: &str) -> Result<Figure> {
+    let pids = herald_processes(cluster, component)?.into_values();
+    let all: Vec<f64> = pids.map(|pid| Ok(status(pid, "VmRSS")? / 1024.0)).collect::<Result<_>>()?;
+    Figure::new(name, Unit::Mebibytes, &all)
+}
+
 /// Measures.
 ///
 /// # Errors
 /// A process went away meanwhile.
 pub fn measure(cluster: &Cluster) -> Result<Vec<Figure>> {
-    thousand::ensure(cluster)?;
+    Many::THOUSAND.ensure(cluster)?;
     eprintln!("  waiting for two minutes");
     thread::sleep(MINUTE);
     let mut components = Vec::new();

@@ -21,7 +21,7 @@ use std::{
 };
 
 /// Services to choose from, so that every node announces one.
-const SERVICES: usize = 16;
+pub const SERVICES: usize = 20;
 /// For an address to return to its node.
 const RETURN: Duration = Duration::from_secs(120);
 
@@ -87,7 +87,7 @@ impl Stage {
     /// For each node an address that it announces when all is well.
     ///
     /// # Errors
-    /// A node announces none of 16.
+    /// A node announces none of [`SERVICES`].
     pub fn homes(&mut self) -> Result<BTreeMap<Host, Ipv4Addr>> {
         let there = self.cluster.all_ips()?;
         let stands = |ip: &Ipv4Addr| there.values().any(|ips| ips.contains(&IpAddr::V4(*ip)));

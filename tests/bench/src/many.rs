@@ -1,0 +1,77 @@
+//! The large cluster: a thousand Services, or ten thousand.
+
+use crate::{
+    Error, Result, api,
+    cluster::{self, AT_ONCE, HUGE_POOL, LAN_POOL, Pool, WIDE_POOL},
+};
+use futures::{StreamExt as _, TryStreamExt as _};
+use herald_e2e::{Cluster, NAMESPACE};
+use k8s_openapi::api::core::v1::Service;
+use kube::{
+    Api,
+    api::{ListParams, PostParams},
+};
+use std::net::Ipv4Addr;
+
+/// So many Services in one pool.
+#[derive(Debug, Clone, Copy)]
+pub struct Many {
+    /// How many.
+    pub count: usize,
+    /// Their pool.
+    pub pool: Pool,
+    /// Whether each port gets a node port as well, as by default: there are 2,768.
+    node_ports: bool,
+}
+
+/// Label of all of them.
+pub const LABEL: &str = "many=yes";
+
+impl Many {
+    /// 1,000.
+    pub const THOUSAND: Self = Self { count: 1000, pool: WIDE_POOL, node_ports: true };
+    /// 10,000, without node ports.
+    pub const TEN_THOUSAND: Self = Self { count: 10_000, pool: HUGE_POOL, node_ports: false };
+
+    /// Creates them in their pool, which may be there or not, with an echo pod behind each. Answers `false` when they were there.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub fn create(self, cluster: &Cluster) -> Result<bool> {
+        api::run(cluster.lab(), |client| async move {
+            let services: Api<Service> = Api::namespaced(client, NAMESPACE);
+            let there = services.list_metadata(&ListParams::default().labels(LABEL)).await?.items.len();
+            if there == self.count {
+                return Ok(false);
+            }
+            if there > 0 {
+                return Err(Error::NotSeen(format!("none or all of the {} Services ({there} are there)", self.count)));
+            }
+            let new = futures::stream::iter(0..self.count).map(|number| {
+                let services = &services;
+                async move {
+                    let mut service = api::load_balancer(&format!("many-{number}"), self.pool.0);
+                    service.metadata.labels = Some([("many".into(), "yes".into())].into());
+                    if let Some(spec) = service.spec.as_mut().filter(|_| !self.node_ports) {
+                        spec.allocate_load_balancer_node_ports = Some(false);
+                    }
+                    services.create(&PostParams::default(), &service).await
+                }
+            });
+            new.buffer_unordered(AT_ONCE).try_for_each(|_| async { Ok(()) }).await?;
+            Ok(true)
+        })
+    }
+
+    /// Makes sure of them, assigned; their addresses, and whether they are new.
+    ///
+    /// # Errors
+    /// They do not get addresses.
+    pub fn ensure(self, cluster: &Cluster) -> Result<(Vec<Ipv4Addr>, bool)> {
+        eprintln!("  making sure of {} Services", self.count);
+        cluster::configure(cluster, &[LAN_POOL, self.pool])?;
+        let new = self.create(cluster)?;
+        let ips = cluster::external_ips(cluster, self.count)?;
+        Ok((ips.into_iter().filter(|(name, _)| name.starts_with("many-")).map(|(_, ip)| ip).collect(), new))
+    }
+}
