@@ -69,6 +69,8 @@ struct Host {
     handed_over: Vec<HandOver>,
     /// What it began (or ceased) to announce, and why.
     moves: Vec<(bool, Cause)>,
+    /// When it wants to run next.
+    wakes: Option<Moment>,
 }
 
 /// A frame on its way to a link.
@@ -77,7 +79,7 @@ enum Delivery {
     Hello {
         link: LinkName,
         from_mac: Mac,
-        hello: Hello,
+        hello: Arc<Hello>,
     },
     /// Who has the address: only that station is asked, or everybody; the answer goes to that node's link.
     Asked {
@@ -120,6 +122,9 @@ pub struct Lan {
     /// Directed pairs whose frames do not arrive.
     cut: BTreeSet<(NodeName, NodeName)>,
     in_flight: BTreeMap<(Moment, u64), (NodeName, Delivery)>,
+    /// When hosts want to run next.
+    timers: BTreeSet<(Moment, NodeName)>,
+    steps: u64,
     frames: u64,
     snapshot: Arc<Snapshot>,
 }
@@ -140,6 +145,8 @@ impl Lan {
             hosts: BTreeMap::new(),
             cut: BTreeSet::new(),
             in_flight: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            steps: 0,
             frames: 0,
             snapshot: Arc::new(snapshot),
         }
@@ -166,6 +173,7 @@ impl Lan {
             changes: Vec::new(),
             handed_over: Vec::new(),
             moves: Vec::new(),
+            wakes: None,
         };
         self.hosts.insert(node.into(), host);
         self.power_on(node);
@@ -208,6 +216,7 @@ impl Lan {
         host.paused_until = None;
         host.answers.clear();
         host.inbox.clear();
+        self.schedule(&node.into());
     }
 
     /// The speaker is told to end (SIGTERM) and its process is gone after its last words; the node's kernel lives on.
@@ -226,6 +235,7 @@ impl Lan {
     pub fn pause(&mut self, node: &str, how_long: Duration) {
         let until = self.now + how_long;
         self.host(node).paused_until = Some(until);
+        self.schedule(&node.into());
     }
 
     /// The whole machine does not run for so long (a virtual machine that is moved, suspend); its clock goes on.
@@ -374,6 +384,12 @@ impl Lan {
         self.frames
     }
 
+    /// How many moments were simulated so far at which something happened.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
     /// Whether the two hear each other.
     #[must_use]
     pub fn hear_each_other(&self, a: &NodeName, b: &NodeName) -> bool {
@@ -396,15 +412,24 @@ impl Lan {
 
     fn next_event(&self) -> Option<Moment> {
         let frame = self.in_flight.keys().next().map(|(moment, _)| *moment);
-        let host = |host: &Host| match (&host.speaker, host.paused_until) {
-            (None, _) => None,
-            (Some(_), Some(until)) => Some(until),
-            (Some(speaker), None) => speaker.next_deadline(),
-        };
-        self.hosts.values().filter_map(host).chain(frame).min()
+        self.timers.first().map(|(moment, _)| *moment).into_iter().chain(frame).min()
+    }
+
+    /// Notes when a host wants to run next.
+    fn schedule(&mut self, node: &NodeName) {
+        let Some(host) = self.hosts.get_mut(node) else { return };
+        let wakes = host.speaker.as_ref().and_then(|speaker| host.paused_until.or_else(|| speaker.next_deadline()));
+        if host.wakes == wakes {
+            return;
+        }
+        if let Some(before) = std::mem::replace(&mut host.wakes, wakes) {
+            self.timers.remove(&(before, node.clone()));
+        }
+        self.timers.extend(wakes.map(|wakes| (wakes, node.clone())));
     }
 
     fn step(&mut self) {
+        self.steps += 1;
         let mut touched = BTreeSet::new();
         while let Some(((moment, _), _)) = self.in_flight.first_key_value()
             && *moment <= self.now
@@ -420,14 +445,14 @@ impl Lan {
                 }
             }
         }
-        for (node, host) in &mut self.hosts {
-            if host.paused_until.is_some_and(|until| until <= self.now) {
+        let due = self.timers.iter().take_while(|(moment, _)| *moment <= self.now);
+        for (_, node) in due {
+            touched.insert(node.clone());
+            if let Some(host) = self.hosts.get_mut(node)
+                && host.paused_until.is_some_and(|until| until <= self.now)
+            {
                 host.paused_until = None;
                 host.suspended = false;
-                touched.insert(node.clone());
-            }
-            if host.speaker.as_ref().and_then(Speaker::next_deadline).is_some_and(|deadline| deadline <= self.now) {
-                touched.insert(node.clone());
             }
         }
         for node in touched {
@@ -437,6 +462,11 @@ impl Lan {
 
     /// What the real driver does: take everything that arrived, poll, carry out.
     fn poll(&mut self, node: &NodeName) {
+        self.run_host(node);
+        self.schedule(node);
+    }
+
+    fn run_host(&mut self, node: &NodeName) {
         let now = self.now;
         let Some(host) = self.hosts.get_mut(node) else { return };
         if host.paused_until.is_some() {
@@ -447,7 +477,7 @@ impl Lan {
         for delivery in inbox {
             match delivery {
                 Delivery::Hello { link, from_mac, hello } => {
-                    let hello = Box::new(hello);
+                    let hello = Box::new(Arc::unwrap_or_clone(hello));
                     speaker.handle(Input::Hello { link, from: from_mac, by_datagram: false, hello }, now);
                 }
                 Delivery::Answer { link, address, from } => {
@@ -472,7 +502,8 @@ impl Lan {
                 let Some(from_mac) = host.links.iter().find(|(_, l)| l.name == link).map(|(_, l)| l.mac) else {
                     return;
                 };
-                self.broadcast(node, &link, |link| Delivery::Hello { link, from_mac, hello: hello.clone() });
+                let hello = Arc::new(hello);
+                self.broadcast(node, &link, |link| Delivery::Hello { link, from_mac, hello: Arc::clone(&hello) });
             }
             Effect::Ask { link, address, to } => {
                 let by = (node.clone(), link.clone());

@@ -50,6 +50,8 @@ const RESTARTING_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Membership {
     me: Identity,
+    /// How heard-sets name this node.
+    hash: u32,
     timing: Timing,
     standing: Standing,
     /// When the current listening ends at the earliest.
@@ -57,6 +59,8 @@ pub struct Membership {
     /// When this machine was last woken; hellos wake it every interval.
     last_wake: Moment,
     next_hello: Moment,
+    /// How many were said on this link.
+    hellos: u64,
     told: Option<Flags>,
     /// Until when nothing is judged, because the wake-up was late and hellos may wait in the socket.
     judge_after: Moment,
@@ -76,12 +80,14 @@ impl Membership {
     #[must_use]
     pub fn new(me: Identity, timing: Timing, now: Moment) -> Self {
         Self {
+            hash: peer_hash(me.cluster, me.node.as_str()),
             me,
             timing,
             standing: Standing::Listening,
             listen_until: now + timing.listen(),
             last_wake: now,
             next_hello: now,
+            hellos: 0,
             told: None,
             judge_after: now,
             heard_by_others: now,
@@ -107,15 +113,14 @@ impl Membership {
             self.twins.insert((hello.link, from), now);
             return Err(Ignored::OwnFrame);
         }
-        let me = peer_hash(self.me.cluster, self.me.node.as_str());
-        if hello.heard.contains(&me) {
+        if hello.heard.contains(&self.hash) {
             self.heard_by_others = now;
         }
-        if hello.kept.contains(&me) {
+        if hello.kept.contains(&self.hash) {
             self.kept_by_others = Some(now);
         }
         let heard = self.peers.hear(&node, hello, from, by_datagram, now)?;
-        self.peers.heard_back(&node, hello.heard.contains(&me));
+        self.peers.heard_back(&node, hello.heard.contains(&self.hash));
         let change = match heard {
             Heard::New => {
                 if self.asks.heard(&node) {
@@ -253,6 +258,7 @@ impl Membership {
         let last_words = flags.leaving || flags.restarting;
         if now >= self.next_hello || self.told != Some(flags) || last_words || speaking.hurries {
             *sequence += 1;
+            self.hellos += 1;
             self.told = Some(flags);
             self.next_hello = now + self.jittered(*sequence);
             let interval = self.effective_interval().as_millis();
@@ -265,7 +271,7 @@ impl Membership {
                 flags,
                 link: speaking.link,
                 links: speaking.links.clone(),
-                heard: self.peers.heard_set(*sequence, now),
+                heard: self.peers.heard_set(self.hellos, now),
                 kept: self.kept(),
                 moves: Some(Vec::new()),
                 stamp: speaking.stamp,
@@ -275,6 +281,10 @@ impl Membership {
         if let Some(roster) = &self.roster {
             let asks = self.peers.asks(&roster.expected, self.timing, now);
             frames.extend(asks.into_iter().map(|(address, to)| Frame::Ask(address, to)));
+        }
+        self.peers.looked(self.timing, now);
+        if now < self.judge_after {
+            self.peers.look_again(self.judge_after);
         }
         let unheard = self.asks.due(now, self.timing, self.standing);
         frames.extend(unheard.into_iter().map(|address| Frame::Ask(address, None)));
@@ -297,15 +307,14 @@ impl Membership {
     /// Up to a tenth shorter, different for each node and hello, so that nodes do not speak in chorus. No randomness: a hash.
     fn jittered(&self, sequence: u64) -> Duration {
         let interval = self.effective_interval();
-        let hash = peer_hash(self.me.cluster, self.me.node.as_str());
-        let spread = u64::from(hash).wrapping_add(sequence).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
+        let spread = u64::from(self.hash).wrapping_add(sequence).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
         interval - interval / 10 * u32::try_from(spread).unwrap_or(0) / 256
     }
 
     /// When this machine wants to be woken at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> Moment {
-        [self.peers.next_wake(self.timing, self.last_wake), self.asks.next(self.timing, self.last_wake)]
+        [self.peers.next_wake(), self.asks.next(self.timing, self.last_wake)]
             .into_iter()
             .flatten()
             .map(|deadline| deadline.max(self.judge_after))

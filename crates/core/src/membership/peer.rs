@@ -53,7 +53,7 @@ pub(super) struct Peer {
     pub(super) incarnation: u64,
     pub(super) sequence: u64,
     pub(super) heard: Moment,
-    interval: Duration,
+    pub(super) interval: Duration,
     pub(super) flags: Flags,
     pub(super) hash: u32,
     /// Whether it may own: as it said when it was last well.
@@ -199,11 +199,18 @@ impl Peer {
     /// Forgets links that fell silent here while others of the same peer are heard; whether there were such.
     pub(super) fn expire_links(&mut self, now: Moment) -> bool {
         let before = self.here.len();
-        if before > 1 && self.state == State::Alive {
+        if self.link_expires().is_some_and(|expires| expires <= now) {
             let hold = self.hold();
             self.here.retain(|here| now.since(here.heard) < hold);
         }
         before != self.here.len()
+    }
+
+    /// When the first of several links is forgotten.
+    fn link_expires(&self) -> Option<Moment> {
+        let hold = self.hold();
+        let several = self.here.len() > 1 && self.state == State::Alive;
+        self.here.iter().filter(|_| several).map(|here| here.heard + hold).min()
     }
 
     fn suspicion(&self) -> Duration {
@@ -288,35 +295,39 @@ impl Peer {
         self.opinions.insert(by.clone(), hears);
     }
 
-    /// Judges its silence. `heard`: peers that were heard within their hold time, and whether they are speaking now.
+    /// Judges the silence of one that was alive: gone for good, or suspected from now on.
+    pub(super) fn judge_silence(&mut self, timing: Timing, peers: u32, now: Moment) -> Option<Judged> {
+        let silent = now.since(self.heard);
+        if self.flags.leaving {
+            return (silent >= self.hold()).then_some(Judged::Forgotten);
+        }
+        self.echo.learn(self.pace(timing, peers), self.heard, now);
+        if silent >= self.suspicion() {
+            self.state = State::Suspected { unanswered: false };
+            self.opinions.clear();
+            self.echo.begin();
+        }
+        None
+    }
+
+    /// Judges one that is not simply alive, after what the `others` say.
     pub(super) fn judge(
         &mut self,
         timing: Timing,
         peers: u32,
         now: Moment,
-        heard: &BTreeMap<NodeName, bool>,
+        others: &BTreeMap<NodeName, Self>,
     ) -> Option<Judged> {
         let silent = now.since(self.heard);
-        if self.flags.leaving {
-            return (silent >= self.hold()).then_some(Judged::Forgotten);
-        }
-        let pace = self.pace(timing, peers);
-        if self.state == State::Alive {
-            self.echo.learn(pace, self.heard, now);
-            if silent < self.suspicion() {
-                return None;
-            }
-            self.state = State::Suspected { unanswered: false };
-            self.opinions.clear();
-            self.echo.begin();
-            return None;
-        }
-        let verdict = self.echo.verdict(pace, now);
+        let hold = self.hold();
+        let verdict = self.echo.verdict(self.pace(timing, peers), now);
         // Everybody who is heard has a say: waited for at most until the hold time.
-        let vouched = heard.iter().any(|(peer, speaks)| match self.opinions.get(peer) {
+        let opinions = &self.opinions;
+        let vouches = |(node, peer): (&NodeName, &Self)| match opinions.get(node) {
             Some(hears) => *hears,
-            None => *speaks && silent < self.hold(),
-        });
+            None => peer.is_speaking(now) && silent < hold,
+        };
+        let vouched = || others.iter().filter(|(_, peer)| now.since(peer.heard) < peer.hold()).any(vouches);
         // A node whose kernel was never seen to answer has the whole hold time.
         let answers = self.echo.answers() == Some(true) && self.asked_for(None).is_some();
         match &mut self.state {
@@ -326,12 +337,12 @@ impl Peer {
                     return Some(Judged::Restarting);
                 }
                 *unanswered |= verdict == Verdict::Silent;
-                let dead = if answers { *unanswered } else { silent >= self.hold() };
-                (dead && !vouched).then_some(Judged::Gone(Gone::Silent))
+                let dead = if answers { *unanswered } else { silent >= hold };
+                (dead && !vouched()).then_some(Judged::Gone(Gone::Silent))
             }
             State::Restarting { .. } => {
-                let dead = if answers { verdict == Verdict::Silent } else { silent >= self.hold() };
-                if dead && silent >= self.suspicion() && !vouched {
+                let dead = if answers { verdict == Verdict::Silent } else { silent >= hold };
+                if dead && silent >= self.suspicion() && !vouched() {
                     Some(Judged::Gone(Gone::Silent))
                 } else if self.grace_ends(now).is_some_and(|ends| ends <= now) {
                     self.state = State::Alive;
@@ -368,6 +379,7 @@ impl Peer {
         let retry = now + timing.echo_gap();
         asks.into_iter()
             .chain(silence)
+            .chain(self.link_expires())
             .filter(|moment| *moment > now)
             .min()
             .map_or(retry, |next| if self.state == State::Alive { next } else { next.min(now + timing.interval()) })

@@ -61,8 +61,13 @@ pub(super) enum Heard {
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     heard: BTreeMap<NodeName, Peer>,
+    /// Of these, everybody who is not simply alive: what others say of them counts.
+    troubled: BTreeSet<NodeName>,
     /// Everybody heard since the API last stopped showing its pod: such a peer is never presumed.
     ever: BTreeSet<NodeName>,
+    /// When to look at everybody next; `None`: nobody is there. A hello of who is alive only puts off what is to be done about it, so on a
+    /// link with a thousand members a hello costs no look at the other ones.
+    look: Option<Moment>,
 }
 
 fn is_restarting(state: State) -> bool {
@@ -82,19 +87,25 @@ impl Peers {
         if before.is_some_and(|p| (p.incarnation, p.sequence) >= (hello.incarnation, hello.sequence)) {
             return Err(Ignored::NotNewer);
         }
+        let interval = before.map(|p| p.interval);
         let before = before.map(|p| (p.incarnation, p.ready, is_restarting(p.state), p.flags.leaving));
-        self.ever.insert(node.clone());
+        if before.is_none() {
+            self.ever.insert(node.clone());
+        }
         let peer = self.heard.entry(node.clone()).or_insert_with(|| Peer::new(hello, now));
         let relinked = peer.take(hello, from, now);
         peer.by_datagram = by_datagram;
         let (ready, restarting) = (peer.ready, is_restarting(peer.state));
-        for (other, peer) in &mut self.heard {
-            if other != node {
+        // One that speaks more often than before is silent sooner.
+        let sooner = interval.is_none_or(|before| before > peer.interval);
+        self.file(node);
+        for other in self.troubled.iter().filter(|other| *other != node) {
+            if let Some(peer) = self.heard.get_mut(other) {
                 peer.vouch(node, hello.heard.contains(&peer.hash));
             }
         }
         let left = before.is_some_and(|(.., leaving)| leaving);
-        Ok(match before {
+        let heard = match before {
             _ if hello.flags.leaving => {
                 if left {
                     Heard::Same
@@ -109,7 +120,29 @@ impl Peers {
             Some((_, was, ..)) if was != ready => Heard::Readiness(ready),
             Some(_) if relinked => Heard::Links,
             Some(_) => Heard::Same,
-        })
+        };
+        if sooner || heard != Heard::Same {
+            self.look_again(Moment::default());
+        }
+        Ok(heard)
+    }
+
+    /// Files a peer by its state.
+    fn file(&mut self, node: &NodeName) {
+        if self.heard.get(node).is_some_and(|peer| peer.state != State::Alive) {
+            self.troubled.insert(node.clone());
+        } else {
+            self.troubled.remove(node);
+        }
+    }
+
+    /// Looks at everybody then at the latest.
+    pub(super) fn look_again(&mut self, when: Moment) {
+        self.look = Some(self.look.map_or(when, |look| look.min(when)));
+    }
+
+    fn looks(&self, now: Moment) -> bool {
+        self.look.is_some_and(|look| look <= now)
     }
 
     /// Its last hello names this node as heard, or does not.
@@ -123,11 +156,16 @@ impl Peers {
     pub(super) fn keep(&mut self, node: &NodeName, now: Moment) {
         if let Some(peer) = self.heard.get_mut(node) {
             peer.keep(now);
+            self.file(node);
+            self.look_again(now);
         }
     }
 
     /// Forgets links of peers that fell silent here while others of the same peer are heard; gives back whose.
     pub(super) fn expire_links(&mut self, now: Moment) -> Vec<NodeName> {
+        if !self.looks(now) {
+            return Vec::new();
+        }
         let changed = self.heard.iter_mut().filter_map(|(node, peer)| peer.expire_links(now).then_some(node));
         changed.cloned().collect()
     }
@@ -135,14 +173,29 @@ impl Peers {
     /// Judges everybody's silence; takes out who is gone.
     pub(super) fn judge(&mut self, timing: Timing, now: Moment) -> Vec<(NodeName, Judged)> {
         let peers = self.count();
-        let lately = self.heard.iter().filter(|(_, peer)| now.since(peer.heard) < peer.hold());
-        let lately: BTreeMap<NodeName, bool> =
-            lately.map(|(node, peer)| (node.clone(), peer.is_speaking(now))).collect();
-        let judge =
-            |(node, peer): (&NodeName, &mut Peer)| Some((node.clone(), peer.judge(timing, peers, now, &lately)?));
-        let judged: Vec<_> = self.heard.iter_mut().filter_map(judge).collect();
+        let troubled: Vec<NodeName> = self.troubled.iter().cloned().collect();
+        let mut judged = Vec::new();
+        if self.looks(now) {
+            for (node, peer) in self.heard.iter_mut().filter(|(_, peer)| peer.state == State::Alive) {
+                judged.extend(peer.judge_silence(timing, peers, now).map(|judged| (node.clone(), judged)));
+                if peer.state != State::Alive {
+                    self.troubled.insert(node.clone());
+                }
+            }
+        }
+        for node in troubled {
+            // Taken out, as the others have a say.
+            let Some(mut peer) = self.heard.remove(&node) else { continue };
+            judged.extend(peer.judge(timing, peers, now, &self.heard).map(|judged| (node.clone(), judged)));
+            self.heard.insert(node.clone(), peer);
+            self.file(&node);
+        }
         for (node, _) in judged.iter().filter(|(_, judged)| matches!(judged, Judged::Gone(_) | Judged::Forgotten)) {
             self.heard.remove(node);
+            self.troubled.remove(node);
+        }
+        if !judged.is_empty() {
+            self.look_again(now);
         }
         judged
     }
@@ -158,6 +211,9 @@ impl Peers {
         timing: Timing,
         now: Moment,
     ) -> Vec<Question> {
+        if !self.looks(now) {
+            return Vec::new();
+        }
         let peers = self.count();
         let ask = |(node, peer): (&NodeName, &mut Peer)| {
             peer.ask(expected.get(node).and_then(|pod| pod.address), timing, peers, now)
@@ -165,21 +221,30 @@ impl Peers {
         self.heard.iter_mut().filter(|(_, peer)| !peer.flags.leaving).filter_map(ask).collect()
     }
 
+    /// Everybody was looked at: when the next look is due.
+    pub(super) fn looked(&mut self, timing: Timing, now: Moment) {
+        if self.looks(now) {
+            let peers = self.count();
+            self.look = self.heard.values().map(|peer| peer.wakes(timing, peers, now)).min();
+        }
+    }
+
     /// An address answered from this MAC.
     pub(super) fn answered(&mut self, address: IpAddr, from: Mac) {
         self.heard.values_mut().for_each(|peer| peer.answered(address, from));
     }
 
-    pub(super) fn next_wake(&self, timing: Timing, now: Moment) -> Option<Moment> {
-        self.heard.values().map(|peer| peer.wakes(timing, self.count(), now)).min()
+    /// When everybody is to be looked at next.
+    pub(super) fn next_wake(&self) -> Option<Moment> {
+        self.look
     }
 
-    /// The heard-set of one hello: who is not suspected. More peers than a hello holds take turns, a window further each time: with up to four
-    /// windows everybody is still named within a hold time.
-    pub(super) fn heard_set(&self, sequence: u64, now: Moment) -> Vec<u32> {
+    /// The heard-set of the link's next hello, of so many: who is not suspected. More peers than a hello holds take turns, a window further each
+    /// time: with up to four windows everybody is still named within a hold time.
+    pub(super) fn heard_set(&self, hellos: u64, now: Moment) -> Vec<u32> {
         let heard: Vec<u32> = self.heard.values().filter(|peer| peer.is_speaking(now)).map(|peer| peer.hash).collect();
         let windows = u64::try_from(heard.len().div_ceil(MAX_HEARD).max(1)).unwrap_or(1);
-        let skip = usize::try_from(sequence % windows).unwrap_or(0) * MAX_HEARD;
+        let skip = usize::try_from(hellos % windows).unwrap_or(0) * MAX_HEARD;
         heard.into_iter().skip(skip).take(MAX_HEARD).collect()
     }
 
@@ -197,7 +262,9 @@ impl Peers {
 
     /// Keeps the places that others keep.
     pub(super) fn keep_all(&mut self, kept: &BTreeSet<u32>, now: Moment) {
-        self.heard.values_mut().filter(|peer| kept.contains(&peer.hash)).for_each(|peer| peer.keep(now));
+        let named: Vec<NodeName> =
+            self.heard.iter().filter(|(_, peer)| kept.contains(&peer.hash)).map(|(node, _)| node.clone()).collect();
+        named.iter().for_each(|node| self.keep(node, now));
     }
 
     pub(super) fn ever_heard(&self, node: &NodeName) -> bool {
@@ -209,6 +276,7 @@ impl Peers {
         for (node, peer) in &mut self.heard {
             peer.expect(expected.get(node), now);
         }
+        self.look_again(Moment::default());
         let heard = &self.heard;
         self.ever.retain(|node| heard.contains_key(node) || expected.get(node).is_some_and(|pod| pod.ready));
     }

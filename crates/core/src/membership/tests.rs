@@ -268,17 +268,35 @@ fn a_crowded_link_stretches_the_interval() {
 
 #[test]
 fn more_peers_than_a_hello_holds_take_turns_in_the_heard_set() {
+    // Two links count their hellos together: each has all its turns all the same.
+    let (mut links, mut sequence) = ([membership(), membership()], 0);
+    for m in &mut links {
+        for peer in 0..350 {
+            m.hear(&Hello { interval_ms: 5000, ..hello(&format!("p{peer}"), 1) }, MAC, false, start()).unwrap();
+        }
+    }
+    let mut named = [BTreeSet::<u32>::new(), BTreeSet::new()];
+    for turn in 0..2 {
+        for (m, named) in links.iter_mut().zip(&mut named) {
+            let frames = m.frames(&speaking(), &mut sequence, start() + ms(turn * 400));
+            let Some(Frame::Hello(hello, _)) = frames.first() else { panic!("no hello in turn {turn}") };
+            assert!(hello.heard.len() <= herald_wire::hello::MAX_HEARD);
+            named.extend(hello.heard.iter().copied());
+        }
+    }
+    assert_eq!(named.map(|named| named.len()), [350, 350]);
+}
+
+#[test]
+fn a_peer_that_speaks_more_often_than_before_is_missed_sooner() {
     let mut m = membership();
-    for peer in 0..450 {
-        m.hear(&hello(&format!("p{peer}"), 1), MAC, false, start()).unwrap();
-    }
-    let mut named = BTreeSet::new();
-    for sequence in 7..10 {
-        let set = m.peers.heard_set(sequence, start());
-        assert!(set.len() <= herald_wire::hello::MAX_HEARD);
-        named.extend(set);
-    }
-    assert_eq!(named.len(), 450);
+    m.hear(&Hello { interval_ms: 1000, ..hello("peer", 1) }, MAC, false, start()).unwrap();
+    run(&mut m, start() + ms(10));
+    m.hear(&hello("peer", 2), MAC, false, start() + ms(20)).unwrap();
+    run(&mut m, start() + ms(20 + 199));
+    assert!(m.members().contains_key(&"peer".into()));
+    run(&mut m, start() + ms(20 + 250));
+    assert!(m.members().is_empty());
 }
 
 #[test]
