@@ -12,12 +12,15 @@ const DATA_KEY: &str = "key";
 const KEY_BYTES: usize = 32;
 /// Pause before another try.
 const RETRY: Duration = Duration::from_secs(5);
+/// How often it is looked whether the Secret is still there: a deleted one is missed by speakers that start, those that run keep the last key.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Creates the Secret with a random key when it is missing. Never changes one: rotating is the administrator's business, and an overwritten
-/// key would split the speakers. Tries until it is there or the shutdown comes.
+/// key would split the speakers. Sees to it until the shutdown comes.
 pub(crate) async fn ensure(client: Client, namespace: String, name: String, shutdown: Shutdown) {
     let api: Api<Secret> = Api::namespaced(client, &namespace);
     while !shutdown.is_set() {
+        let mut pause = RETRY;
         let mut key = vec![0; KEY_BYTES];
         if SystemRandom::new().fill(&mut key).is_err() {
             tracing::error!("the system has no randomness for the hello key, trying again");
@@ -32,17 +35,17 @@ pub(crate) async fn ensure(client: Client, namespace: String, name: String, shut
             match bounded(api.create(&PostParams::default(), &secret)).await {
                 Ok(_) => {
                     tracing::info!(secret = name, "hello key created");
-                    return;
+                    pause = LOOK_AGAIN;
                 }
                 Err(error) if error.is_conflict() => {
                     tracing::debug!(secret = name, "hello key exists");
-                    return;
+                    pause = LOOK_AGAIN;
                 }
                 Err(error) => tracing::warn!(%error, secret = name, "hello key not created: speakers wait for it"),
             }
         }
         tokio::select! {
-            () = tokio::time::sleep(RETRY) => {}
+            () = tokio::time::sleep(pause) => {}
             () = shutdown.wait() => {}
         }
     }

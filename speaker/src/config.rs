@@ -4,7 +4,7 @@ use crate::links::exclude::DEFAULT_EXCLUDED;
 use clap::Args;
 use herald_core::time::Timing;
 use herald_runtime::config::Common;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// Settings of the speaker.
 #[derive(Debug, Clone, Args)]
@@ -33,6 +33,9 @@ pub struct SpeakerConfig {
     /// For how long a node that returned has to be ready before addresses move back to it (0s to 600s)
     #[arg(long, default_value = "10s", value_parser = wait)]
     pub hold_off: Duration,
+    /// Folder that outlives a restart of the container: what is needed to go on without the API server is kept there, also the hello key
+    #[arg(long)]
+    pub state_dir: Option<PathBuf>,
     /// UDP port of hellos to peers that the link does not carry them to
     #[arg(long, default_value_t = herald_wire::hello::UDP_PORT)]
     pub hello_port: u16,

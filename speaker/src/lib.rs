@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod net;
 mod observe;
 mod ports;
+mod saved;
 mod show;
 
 pub use config::SpeakerConfig;
@@ -22,7 +23,7 @@ use herald_runtime::{
     admin::{self, Admin, AdminError},
     client::Clients,
     events::EventWriter,
-    metrics::{ClientMetrics, Registry, process::Process},
+    metrics::{ClientMetrics, Gauge, Registry, process::Process},
     readiness::{Readiness, Weight},
     shutdown::Shutdown,
     standby::{self, Standby},
@@ -32,11 +33,15 @@ use links::{
     watch::{LinkError, LinkWatch},
 };
 use metrics::{Scrape, ScrapeCollector};
+use saved::{Offer, SavedMetrics, Saver, Store, offered};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
 
 /// What appears as the source of events: MetalLB's name, as tools filter by it.
 const COMPONENT: &str = "metallb-speaker";
@@ -63,8 +68,10 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
     let health = SocketAddr::from((Ipv4Addr::LOCALHOST, config.common.health_probe_port));
     let admin = Admin::bind(config.common.admin(health, &clients.main)).await?;
     let (excluded, excluded_now) = watch::channel(Arc::new(Exclude::new(&config.exclude_interfaces)?));
-    let link_watch = LinkWatch::start(excluded_now).await?;
+    let link_watch = LinkWatch::start(excluded_now.clone()).await?;
     let readiness = Readiness::new();
+    let node = NodeName::new(config.node_name.as_str());
+    let wait = Instant::now() + saved::FIRST_LISTS;
     let (summary, summary_now) = watch::channel(None);
     let shown = observe::Shown {
         api: readiness.condition("api", Weight::Blocking),
@@ -77,31 +84,39 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
     let key = readiness.condition("hello key", Weight::Blocking);
     let membership = readiness.condition("membership", Weight::Blocking);
     let standing_by = readiness.condition("standby", Weight::Informative);
+    let saving = readiness.condition("saved state", Weight::Informative);
+    let store = config.state_dir.clone().map(Store::new);
+    let found = saved::load(store.as_ref(), &node, &saving);
+    let (offer, offer_now) = watch::channel(None);
     let mut registry = Registry::default();
     registry.add(shown.metrics.clone());
     let (scrape, scraped) = watch::channel(Arc::new(Scrape::default()));
     registry.add(Process::new("speaker"));
-    let (observed, served) = observe::start(&clients.main, &config, shown, &shutdown);
+    let (observed, served) = observe::start(&clients.main, &config, shown, offer_now.clone(), &shutdown);
     registry.add(ScrapeCollector { scrape: scraped.clone(), observed: observed.clone() });
+    let saved_at = Gauge::default();
+    registry.add(SavedMetrics { observed: observed.clone(), saved_at: saved_at.clone() });
     let (debug_tx, debug) = mpsc::channel(4);
     let serve = tokio::spawn(admin.serve(Arc::new(registry), readiness, admin::ask(debug_tx), shutdown.clone()));
 
     let namespace = config.common.namespace();
-    let standby = standby_of(standby::watch(clients.main.clone(), shutdown.clone()), standing_by);
+    let standby = standby_of(standby::watch(clients.main.clone(), shutdown.clone()), offer_now, standing_by);
+    let found_cluster = found.as_ref().map(|saved| saved.cluster);
     let cluster = tokio::select! {
         cluster = observe::cluster_id(clients.main.clone()) => cluster,
+        Some(cluster) = async { sleep_until(wait).await; found_cluster } => cluster,
         () = shutdown.wait() => return ended(serve).await,
     };
+    let found = saved::of_cluster(found, cluster, &saving);
     let keys = observe::keys(
         clients.main.clone(),
         &namespace,
         &config.common.hello_key_secret,
-        cluster,
+        (cluster, found.as_ref().map(|saved| saved.keys.clone()).unwrap_or_default()),
         key,
         shutdown.clone(),
     );
     let pod = config.common.pod_name().unwrap_or_else(|| config.node_name.clone());
-    let node = NodeName::new(config.node_name.as_str());
     let says = apply::Says {
         node: node.clone(),
         namespace: namespace.clone(),
@@ -113,6 +128,23 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
         served,
     };
     apply::start(&clients.main, says, shutdown.clone());
+    if let Some(store) = store {
+        let saver = Saver {
+            store,
+            node: node.clone(),
+            observed: observed.clone(),
+            keys: keys.clone(),
+            excluded: excluded_now,
+            standby: standby.clone(),
+            condition: saving,
+            saved_at,
+        };
+        tokio::spawn(saver.run());
+    }
+    tokio::spawn(async move {
+        sleep_until(wait).await;
+        offer.send_replace(found.map(Arc::new));
+    });
     let (events, _writer) = EventWriter::start(clients.main, COMPONENT, &pod, shutdown.clone());
     let resources = driver::Resources {
         me: Identity { cluster, node: node.clone(), incarnation: driver::incarnation() },
@@ -161,25 +193,30 @@ fn lacks_interface(node: &NodeName, addresses: &[IpAddr]) -> ServiceEvent {
     }
 }
 
-/// Whether to stand by, told to `/readyz` too.
+/// Whether to stand by, told to `/readyz` too. What was saved was saved while MetalLB did not run, and without an API server it was not
+/// started since.
 fn standby_of(
     mut pods: watch::Receiver<Option<Standby>>,
+    mut offer: Offer,
     condition: herald_runtime::readiness::Condition,
 ) -> watch::Receiver<Option<bool>> {
     let (sender, receiver) = watch::channel(None);
     tokio::spawn(async move {
+        let mut resumed = false;
         loop {
             let known = pods.borrow_and_update().clone();
             match &known {
+                None if resumed => condition.ready_with("MetalLB did not run when the state was saved"),
                 None => condition.not_ready("not known yet whether MetalLB runs in this cluster"),
                 Some(standby) if standby.holds() => {
                     condition.not_ready(format!("MetalLB runs: {}", standby.pods.join(", ")))
                 }
                 Some(_) => condition.ready(),
             }
-            sender.send_replace(known.map(|standby| standby.holds()));
-            if pods.changed().await.is_err() {
-                return;
+            sender.send_replace(known.map(|standby| standby.holds()).or(resumed.then_some(false)));
+            tokio::select! {
+                changed = pods.changed() => if changed.is_err() { return },
+                _ = offered(&mut offer), if !resumed => resumed = true,
             }
         }
     });

@@ -14,6 +14,7 @@ use herald_core::{
 };
 use herald_runtime::admin::DebugRequest;
 use herald_wire::Mac;
+use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -100,11 +101,13 @@ impl Shown<'_> {
     }
 
     fn snapshot(&self) -> Option<SnapshotState> {
-        let stamp = self.speaker.snapshot()?.stamp;
+        let snapshot = self.speaker.snapshot()?;
+        let stamp = snapshot.stamp;
         Some(SnapshotState {
             connected: stamp.connected,
             resource_version: stamp.resource_version,
             age_ms: self.notes.snapshot.map(|came| millis(came, self.now)).unwrap_or_default(),
+            saved_at: snapshot.saved_at.map(|at| Timestamp::from_second(at).unwrap_or_default().to_string()),
         })
     }
 

@@ -115,14 +115,20 @@ several MiB of resident memory on every node with a thousand Services; nothing h
 {{- end }}
 {{- end -}}
 
-{{- /* Secrets of type kubernetes.io/tls by the folder below /etc/herald that they are mounted at; those without a name are not there. */ -}}
-{{- define "herald.certificateMounts" -}}
+{{- /*
+What is mounted. `certificates`: Secrets of type kubernetes.io/tls by the folder below /etc/herald; those without a name are not there. `state`:
+the values of the folder that outlives a restart of the container, if there is to be one.
+*/ -}}
+{{- define "herald.mounts" -}}
 {{- $mounts := list -}}
-{{- range $folder, $secret := . -}}
+{{- range $folder, $secret := .certificates -}}
 {{- if $secret -}}
 {{- $path := printf "/etc/herald/%s" $folder -}}
 {{- $mounts = append $mounts (dict "name" (printf "%s-certificate" $folder) "mountPath" $path "readOnly" true) -}}
 {{- end -}}
+{{- end -}}
+{{- if dig "enabled" false (.state | default dict) -}}
+{{- $mounts = append $mounts (dict "name" "state" "mountPath" "/var/lib/herald") -}}
 {{- end -}}
 {{- with $mounts -}}
 volumeMounts:
@@ -130,12 +136,15 @@ volumeMounts:
 {{- end -}}
 {{- end -}}
 
-{{- define "herald.certificateVolumes" -}}
+{{- define "herald.volumes" -}}
 {{- $volumes := list -}}
-{{- range $folder, $secret := . -}}
+{{- range $folder, $secret := .certificates -}}
 {{- if $secret -}}
 {{- $volumes = append $volumes (dict "name" (printf "%s-certificate" $folder) "secret" (dict "secretName" $secret)) -}}
 {{- end -}}
+{{- end -}}
+{{- if dig "enabled" false (.state | default dict) -}}
+{{- $volumes = append $volumes (dict "name" "state" "emptyDir" (dict "medium" .state.medium "sizeLimit" .state.sizeLimit)) -}}
 {{- end -}}
 {{- with $volumes -}}
 volumes:

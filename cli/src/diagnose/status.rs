@@ -222,14 +222,12 @@ fn of_herald(herald: &Herald, problems: &mut Vec<Problem>) {
             Ok(state) if !state.obstacles.is_empty() => {
                 state.obstacles.iter().for_each(|why| add(about.clone(), why.clone()));
             }
-            Ok(state) if state.snapshot.as_ref().is_some_and(|snapshot| !snapshot.connected) => add(
-                about,
-                why(
-                    "api_away",
-                    "it is cut off from the API server and announces what it knew",
-                    "see the API server, and the network between them",
-                ),
-            ),
+            Ok(state) if state.snapshot.as_ref().is_some_and(|snapshot| !snapshot.connected) => {
+                let saved = state.snapshot.as_ref().and_then(|snapshot| snapshot.saved_at.as_ref());
+                let knew = saved.map_or_else(|| "knew".to_owned(), |at| format!("saved at {at}, before its restart"));
+                let text = format!("it is cut off from the API server and announces what it {knew}");
+                add(about, why("api_away", text, "see the API server, and the network between them"));
+            }
             _ if !speaker.pod.ready => {
                 add(about, why("not_ready", "its pod is not ready", "see kubectl describe pod, and its log"));
             }

@@ -82,7 +82,7 @@ async fn while_metallb_runs_nothing_is_written_and_then_all_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_hello_key_is_created_once_and_never_overwritten() {
+async fn the_hello_key_is_created_when_it_is_missing_and_never_overwritten() {
     let cluster = Cluster::with_pool("192.168.56.11-192.168.56.12");
     let key = Id::new("secrets", "ns", "herald-hello-key");
     let replica = Replica::start(&cluster, "a").await;
@@ -93,8 +93,12 @@ async fn the_hello_key_is_created_once_and_never_overwritten() {
     assert_ne!(first["data"]["key"], format!("{}=", "A".repeat(43)));
     replica.stop().await;
     let _replica = Replica::start(&cluster, "b").await;
-    cluster.pass(5).await;
+    cluster.pass(70).await;
     assert_eq!(cluster.api.get(&key).unwrap(), first);
+    cluster.api.delete(&key);
+    cluster.pass(70).await;
+    let second = cluster.api.get(&key).unwrap();
+    assert_ne!(second["data"], first["data"], "speakers that start need one");
 }
 
 #[tokio::test(start_paused = true)]

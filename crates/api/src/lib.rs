@@ -15,6 +15,7 @@ pub mod labels;
 pub mod manifest;
 pub mod node;
 pub mod pod;
+pub mod saved;
 pub mod service;
 pub mod sources;
 pub mod state;

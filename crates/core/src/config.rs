@@ -9,29 +9,32 @@ use crate::{
     labels::{Labels, Selector, any_matches},
     net::{Family, IpRange},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
 
 /// A complete, valid configuration. Pool names are unique and no two ranges overlap.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// Pools by name.
     pub pools: BTreeMap<PoolName, Pool>,
     /// How pools are announced by ARP and NDP.
     pub l2_advertisements: BTreeMap<AdvertisementName, L2Advertisement>,
-    /// How pools are announced by BGP: parsed and validated; not announced yet.
+    /// How pools are announced by BGP: parsed and validated; not announced yet. What is about BGP is not read back: passwords are not written.
+    #[serde(skip_deserializing)]
     pub bgp_advertisements: BTreeMap<AdvertisementName, BgpAdvertisement>,
     /// BGP neighbours by name.
+    #[serde(skip_deserializing)]
     pub bgp_peers: BTreeMap<Box<str>, BgpPeer>,
     /// BFD profiles by name.
+    #[serde(skip_deserializing)]
     pub bfd_profiles: BTreeMap<Box<str>, BfdProfile>,
 }
 
 /// A pool of addresses. Without an advertisement that names or selects it, its addresses are given and nobody announces them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool {
     /// Its ranges in the order of the configuration: allocation follows it.
     pub ranges: Vec<IpRange>,
@@ -46,7 +49,7 @@ pub struct Pool {
 }
 
 /// Which Services a pool is for: the namespace fits and the Service fits.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceAllocation {
     /// Lower numbers are preferred; 0 = least preferred of all.
     pub priority: u32,
@@ -59,7 +62,7 @@ pub struct ServiceAllocation {
 }
 
 /// Which pools an advertisement is for: by name or by the pool's labels; neither given = all pools.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolChoice {
     /// By name; unknown names are no error.
     pub names: BTreeSet<PoolName>,
@@ -68,7 +71,7 @@ pub struct PoolChoice {
 }
 
 /// Who announces by ARP and NDP, and where. The default: every pool, every Service, every node, every link.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct L2Advertisement {
     /// Which pools.
     pub pools: PoolChoice,
@@ -83,7 +86,7 @@ pub struct L2Advertisement {
 }
 
 /// A preference for nodes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Preference {
     /// 1 to 100.
     pub weight: u8,

@@ -1,8 +1,8 @@
 //! Labels and the selectors that choose by them (the rules of Kubernetes' `LabelSelector`).
 
 use crate::Set;
-use serde::{Serialize, Serializer};
-use std::sync::Arc;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The labels of an object. A clone shares them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,8 +37,14 @@ impl Serialize for Labels {
     }
 }
 
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(BTreeMap::<Box<str>, Box<str>>::deserialize(deserializer)?.into_iter().collect())
+    }
+}
+
 /// What labels must be like: all requirements hold. Without requirements every object is chosen.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Selector {
     /// All of these; `matchLabels` are requirements `In` with one value. Sorted, so that equal selectors compare equal.
@@ -46,7 +52,7 @@ pub struct Selector {
 }
 
 /// One requirement on a label.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Requirement {
     /// The label.
     pub key: Box<str>,
@@ -55,7 +61,7 @@ pub struct Requirement {
 }
 
 /// What is required of a label.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Operator {
     /// It is there and has one of these values.
     In(Set<Box<str>>),

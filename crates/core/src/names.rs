@@ -1,6 +1,6 @@
 //! Names that must not be mixed up. A clone shares the text: snapshots, groups and tables hold each name many times.
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 use std::{fmt, sync::Arc};
 
 macro_rules! name {
@@ -31,6 +31,12 @@ macro_rules! name {
         impl Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Ok(Self(Box::<str>::deserialize(deserializer)?.into()))
             }
         }
 
@@ -85,5 +91,15 @@ impl fmt::Display for ServiceKey {
 impl Serialize for ServiceKey {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ServiceKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<str>::deserialize(deserializer)?;
+        let parts = text.split_once('/');
+        parts
+            .map(|(namespace, name)| Self::new(namespace, name))
+            .ok_or_else(|| de::Error::invalid_value(de::Unexpected::Str(&text), &"namespace/name"))
     }
 }

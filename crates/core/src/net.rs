@@ -1,7 +1,7 @@
 //! Address families and ranges of addresses.
 
 use ipnetwork::IpNetwork;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -187,6 +187,17 @@ impl fmt::Display for IpRange {
 impl Serialize for IpRange {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// What [`fmt::Display`] writes, in which a range of one address is that address.
+impl<'de> Deserialize<'de> for IpRange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<str>::deserialize(deserializer)?;
+        match text.parse::<IpAddr>() {
+            Ok(address) => Ok(Self::from(IpNetwork::from(address))),
+            Err(_) => text.parse().map_err(de::Error::custom),
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! What a Node says about itself, as far as the rules need it.
 
 use crate::{NodeName, labels::Labels};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// A Kubernetes Node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Its name.
     pub name: NodeName,
@@ -20,7 +20,7 @@ pub struct Node {
 }
 
 /// A speaker's pod, as the API shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpeakerPod {
     /// Node that it runs on.
     pub node: NodeName,

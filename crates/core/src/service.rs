@@ -1,7 +1,7 @@
 //! What a Service asks for, as far as the rules need it.
 
 use crate::{NodeName, PoolName, ServiceKey, Set, labels::Labels, net::Family, reason::Reason};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
@@ -58,7 +58,7 @@ pub enum FamilyPolicy {
 }
 
 /// `spec.externalTrafficPolicy` (Kubernetes API: absent means Cluster).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TrafficPolicy {
     /// Any node forwards to any endpoint.
     #[default]
@@ -156,7 +156,7 @@ impl Reason for InvalidRequest {
 }
 
 /// Which endpoints of a Service can serve, by node; from its EndpointSlices.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Serving {
     /// Whether any endpoint anywhere can serve.
     pub any: bool,

@@ -1,6 +1,6 @@
 //! A set that is made once and then only asked.
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::ops::Deref;
 
 /// A sorted set in one allocation of exactly its size. There are thousands of them and most have one element, for which a
@@ -19,6 +19,12 @@ impl<T: Ord> Set<T> {
 impl<T> Default for Set<T> {
     fn default() -> Self {
         Self(Box::default())
+    }
+}
+
+impl<'de, T: Ord + Deserialize<'de>> Deserialize<'de> for Set<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Vec::deserialize(deserializer)?.into_iter().collect())
     }
 }
 

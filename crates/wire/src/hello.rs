@@ -179,6 +179,12 @@ impl Key {
     pub fn new(bytes: &[u8]) -> Result<Self, KeyTooShort> {
         if bytes.len() < MIN_KEY { Err(KeyTooShort(bytes.len())) } else { Ok(Self(bytes.to_vec())) }
     }
+
+    /// The key in clear.
+    #[must_use]
+    pub fn reveal(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 // A key must not get into a log.

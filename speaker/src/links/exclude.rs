@@ -79,6 +79,11 @@ impl Exclude {
         watch::channel(Arc::new(self)).1
     }
 
+    /// Its expressions.
+    pub fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(Regex::as_str)
+    }
+
     /// The expression that excludes a link of this name.
     #[must_use]
     pub fn matching(&self, name: &str) -> Option<&str> {
@@ -88,7 +93,7 @@ impl Exclude {
 
 impl PartialEq for Exclude {
     fn eq(&self, other: &Self) -> bool {
-        self.0.iter().map(Regex::as_str).eq(other.0.iter().map(Regex::as_str))
+        self.patterns().eq(other.patterns())
     }
 }
 

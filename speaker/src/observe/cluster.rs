@@ -1,5 +1,6 @@
 //! Who this cluster is, and the key that its hellos are authenticated with.
 
+use super::key_ring::KeyRing;
 use crate::net::hello_io::Keys;
 use herald_runtime::{client::bounded, readiness::Condition, shutdown::Shutdown};
 use herald_wire::hello::{ClusterId, Key};
@@ -9,7 +10,10 @@ use k8s_openapi::{
 };
 use kube::{Api, Client};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 /// Pause after a failed call.
 const RETRY: Duration = Duration::from_secs(1);
@@ -52,41 +56,72 @@ fn parse_uid(uid: &str) -> Option<ClusterId> {
     bytes.try_into().ok().map(ClusterId)
 }
 
-/// Reads the key Secret, again and again: keys may be replaced at any time.
+/// Reads the key Secret, again and again: keys may be replaced at any time. What was known before stays in force while it cannot be read, is
+/// deleted or has no usable key; `saved` is what was in force before a restart.
 pub(crate) fn keys(
     client: Client,
     namespace: &str,
     name: &str,
-    cluster: ClusterId,
+    (cluster, saved): (ClusterId, Vec<Key>),
     condition: Condition,
     shutdown: Shutdown,
 ) -> watch::Receiver<Arc<Keys>> {
     let secrets: Api<Secret> = Api::namespaced(client, namespace);
-    let (sender, receiver) = watch::channel(Arc::new(Keys { cluster, accepted: Vec::new() }));
+    let (sender, receiver) = watch::channel(Arc::new(Keys { cluster, accepted: saved.clone() }));
     let name = name.to_owned();
     let work = async move {
+        let mut ring = KeyRing::new(saved, Instant::now());
         let mut known: Option<BTreeMap<String, ByteString>> = None;
+        let publish = |ring: &KeyRing| {
+            let accepted = ring.accepted(Instant::now());
+            sender.send_if_modified(|before| {
+                let changed = before.accepted != accepted;
+                if changed {
+                    *before = Arc::new(Keys { cluster, accepted });
+                }
+                changed
+            });
+            !sender.borrow().accepted.is_empty()
+        };
         loop {
-            let pause = match bounded(secrets.get(&name)).await {
+            let read = bounded(secrets.get(&name)).await;
+            let problem = match read {
                 Ok(secret) => {
                     let data = secret.data.unwrap_or_default();
-                    if known.as_ref() != Some(&data) {
-                        take(&data, cluster, &sender, &condition, &name);
-                        known = Some(data);
+                    let keys = usable(&data, &name);
+                    let problem = keys.is_empty().then(|| {
+                        format!("Secret {name} has no usable data key {CURRENT:?}: delete it and the controller makes a new one")
+                    });
+                    if known.as_ref() != Some(&data) && !keys.is_empty() {
+                        tracing::info!(secret = name, keys = keys.len(), "hello key read");
+                        ring.follow(keys, Instant::now());
                     }
-                    if sender.borrow().accepted.is_empty() { RETRY } else { LOOK_AGAIN }
+                    known = Some(data);
+                    problem
                 }
-                Err(error) if known.is_none() => {
-                    condition.not_ready(format!(
-                        "Secret {name} cannot be read: {error}; the controller creates it when it is missing"
-                    ));
-                    tracing::info!(%error, secret = name, "waiting for the hello key");
+                Err(error) => {
+                    Some(format!("Secret {name} cannot be read: {error}; the controller creates it when it is missing"))
+                }
+            };
+            let pause = match (publish(&ring), problem) {
+                (_, None) => {
+                    condition.ready();
+                    LOOK_AGAIN
+                }
+                (true, Some(problem)) => {
+                    condition.ready_with(format!("the last good key stays in force: {problem}"));
+                    LOOK_AGAIN
+                }
+                (false, Some(problem)) => {
+                    tracing::info!(problem, "waiting for the hello key");
+                    condition.not_ready(problem);
                     RETRY
                 }
-                // What is known stays in force while the API server is away.
-                Err(_) => LOOK_AGAIN,
             };
-            sleep(pause).await;
+            // Half of it: the ring changes with the time, too.
+            sleep(pause / 2).await;
+            publish(&ring);
+            sleep(pause / 2).await;
         }
     };
     tokio::spawn(async move {
@@ -98,30 +133,17 @@ pub(crate) fn keys(
     receiver
 }
 
-fn take(
-    data: &BTreeMap<String, ByteString>,
-    cluster: ClusterId,
-    sender: &watch::Sender<Arc<Keys>>,
-    condition: &Condition,
-    name: &str,
-) {
-    let mut accepted = Vec::new();
-    for field in [CURRENT, PREVIOUS] {
-        match data.get(field).map(|bytes| Key::new(&bytes.0)) {
-            Some(Ok(key)) => accepted.push(key),
-            Some(Err(error)) => tracing::error!(secret = name, field, %error, "the hello key is not usable"),
-            None => {}
+/// Its keys, the one that seals first.
+fn usable(data: &BTreeMap<String, ByteString>, name: &str) -> Vec<Key> {
+    let key = |field: &&str| match data.get(*field).map(|bytes| Key::new(&bytes.0)) {
+        Some(Ok(key)) => Some(key),
+        Some(Err(error)) => {
+            tracing::error!(secret = name, field, %error, "the hello key is not usable");
+            None
         }
-    }
-    if accepted.is_empty() {
-        condition.not_ready(format!(
-            "Secret {name} has no usable data key {CURRENT:?}: delete it and the controller makes a new one"
-        ));
-    } else {
-        condition.ready();
-        tracing::info!(secret = name, keys = accepted.len(), "hello key read");
-    }
-    sender.send_replace(Arc::new(Keys { cluster, accepted }));
+        None => None,
+    };
+    [CURRENT, PREVIOUS].iter().filter_map(key).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! From Kubernetes objects to the [`Snapshot`] that the driver decides on: the objects end here.
 
 mod cluster;
+mod key_ring;
 mod settings;
 mod world;
 
@@ -10,6 +11,7 @@ pub(crate) use kube::Client;
 use crate::{
     config::SpeakerConfig,
     links::exclude::{Exclude, ExcludeError},
+    saved::{Offer, offered},
 };
 use herald_api::{
     crd::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement, Unread},
@@ -76,11 +78,13 @@ const VERSIONS: &[&str] = &["metallb.io/v1beta1", "metallb.io/v1beta2"];
 /// The key of the exclude list in its ConfigMap: the name of MetalLB's file.
 const EXCLUDE_KEY: &str = "excludel2.yaml";
 
-/// Watches everything that announcing depends on until shutdown. `None` until every watch has delivered its first full list.
+/// Watches everything that announcing depends on until shutdown. `None` until every watch has delivered its first full list, or what was saved
+/// is offered.
 pub(crate) fn start(
     client: &Client,
     config: &SpeakerConfig,
     shown: Shown,
+    offer: Offer,
     shutdown: &Shutdown,
 ) -> (watch::Receiver<Option<Arc<Snapshot>>>, Served) {
     let (tx, rx) = mpsc::channel(QUEUE);
@@ -96,7 +100,7 @@ pub(crate) fn start(
     let shutdown = shutdown.clone();
     tokio::spawn(async move {
         tokio::select! {
-            () = run(world, rx, snapshots, shown, secrets) => {}
+            () = run(world, rx, snapshots, shown, secrets, offer) => {}
             () = shutdown.wait() => {}
         }
     });
@@ -234,8 +238,10 @@ async fn run(
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     shown: Shown,
     secrets: impl FnOnce(),
+    mut offer: Offer,
 ) {
     let mut secrets = Some(secrets);
+    let mut resumed = false;
     let mut not_before = Instant::now();
     let mut pending = false;
     loop {
@@ -255,6 +261,12 @@ async fn run(
                     start();
                 }
             }
+            saved = offered(&mut offer), if !resumed => {
+                resumed = true;
+                if let Some(snapshot) = world.resume(&saved, &shown) {
+                    snapshots.send_replace(Some(Arc::new(snapshot)));
+                }
+            }
             () = sleep_until(not_before), if pending => {}
         }
         if pending && Instant::now() >= not_before {
@@ -267,3 +279,6 @@ async fn run(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,10 @@
 
 use super::{Input, Shown, settings::Settings};
 use crate::links::exclude::{Exclude, ExcludeError};
-use herald_api::endpoints::{Slice, serving};
+use herald_api::{
+    endpoints::{Slice, serving},
+    saved::Saved,
+};
 use herald_core::{
     NodeName, PoolName, ServiceKey,
     config::Config,
@@ -13,6 +16,7 @@ use herald_core::{
 };
 use herald_runtime::watch::{Change, ObjectKey};
 use herald_wire::hello::Stamp;
+use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -94,6 +98,8 @@ pub(crate) struct World {
     serving: BTreeMap<ServiceKey, Arc<Serving>>,
     me: Me,
     published: Option<Stamp>,
+    /// When what is announced was saved, while that is what this speaker goes by.
+    resumed: Option<Timestamp>,
 }
 
 /// What does not change.
@@ -120,6 +126,7 @@ impl World {
             serving: BTreeMap::new(),
             me,
             published: None,
+            resumed: None,
         }
     }
 
@@ -216,10 +223,30 @@ impl World {
         others.into_iter().fold(self.services.newest, u64::max)
     }
 
+    /// Goes by what was saved, unless the first lists have come meanwhile.
+    pub(crate) fn resume(&mut self, saved: &Saved, shown: &Shown) -> Option<Snapshot> {
+        if self.is_complete() {
+            return None;
+        }
+        let at = Timestamp::from_second(saved.at).unwrap_or_default();
+        self.resumed = Some(at);
+        tracing::warn!(saved = %at, "the API server is away: going on from the saved state of the cluster");
+        match Exclude::new(&saved.excluded) {
+            Ok(excluded) => follow_excluded(shown, Arc::new(excluded)),
+            Err(error) => tracing::warn!(%error, "the saved exclude list is not usable"),
+        }
+        shown.metrics.config_loaded.set(i64::from(!saved.snapshot.config.pools.is_empty()));
+        self.show(shown);
+        Some(Snapshot { ignore_exclude_label: self.me.ignore_exclude_label, ..saved.clone().into_snapshot() })
+    }
+
     /// The snapshot, once every watch has delivered its first full list.
     pub(crate) fn snapshot(&mut self) -> Option<Snapshot> {
         if !self.is_complete() {
             return None;
+        }
+        if let Some(at) = self.resumed.take() {
+            tracing::info!(saved = %at, "the API server is back: the saved state is replaced by what it says");
         }
         let stamp = Stamp { connected: self.connected(), resource_version: self.newest() };
         self.published = Some(stamp);
@@ -241,6 +268,7 @@ impl World {
             speakers: self.speakers_by_node(),
             ignore_exclude_label: self.me.ignore_exclude_label,
             stamp,
+            saved_at: None,
         })
     }
 
@@ -269,7 +297,12 @@ impl World {
     /// Tells probes and metrics how things stand.
     pub(crate) fn show(&self, shown: &Shown) {
         match (self.is_complete(), self.connected()) {
-            (false, _) => shown.api.not_ready("waiting for the first full list of every watch"),
+            (false, _) => match self.resumed {
+                Some(at) => shown.api.ready_with(format!(
+                    "the API server is away: announcing what was saved at {at}; waiting for the first full list of every watch"
+                )),
+                None => shown.api.not_ready("waiting for the first full list of every watch"),
+            },
             (true, true) => shown.api.ready(),
             (true, false) => shown.api.ready_with("the API server is away: announcing what was known"),
         }
@@ -313,15 +346,19 @@ impl World {
             None => return,
         };
         shown.exclude_list.ready();
-        shown.excluded.send_if_modified(|before| {
-            let changed = **before != *excluded;
-            if changed {
-                tracing::info!(?excluded, "the exclude list of links changed");
-                *before = excluded;
-            }
-            changed
-        });
+        follow_excluded(shown, excluded);
     }
+}
+
+fn follow_excluded(shown: &Shown, excluded: Arc<Exclude>) {
+    shown.excluded.send_if_modified(|before| {
+        let changed = **before != *excluded;
+        if changed {
+            tracing::info!(?excluded, "the exclude list of links changed");
+            *before = excluded;
+        }
+        changed
+    });
 }
 
 #[cfg(test)]

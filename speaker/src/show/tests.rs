@@ -87,7 +87,10 @@ async fn what_is_known_is_told_with_reasons() {
     let state = shown.state(&request(None).await);
     let codes: Vec<&str> = state.obstacles.iter().map(|why| why.code.as_str()).collect();
     assert_eq!(codes, ["no_key", "standby", "no_link"]);
-    assert_eq!(state.snapshot, Some(SnapshotState { connected: true, resource_version: 7, age_ms: 3000 }));
+    assert_eq!(
+        state.snapshot,
+        Some(SnapshotState { connected: true, resource_version: 7, age_ms: 3000, saved_at: None })
+    );
     assert_eq!(state.links.keys().collect::<Vec<_>>(), ["eth0"], "loopback is not worth showing");
     let eth0 = &state.links["eth0"];
     assert_eq!((eth0.mac.as_str(), eth0.not_used.as_ref().unwrap().code.as_str()), ("02:00:00:00:00:01", "no_carrier"));

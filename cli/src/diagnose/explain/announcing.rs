@@ -10,7 +10,7 @@ use super::{
 };
 use herald_api::{
     endpoints::serving,
-    state::{Known, ServiceState, SpeakerState, VerdictState, Why},
+    state::{Known, ServiceState, SnapshotState, SpeakerState, VerdictState, Why},
 };
 use herald_core::{ownership::Dropped, reason::Reason};
 use std::{collections::BTreeMap, net::IpAddr};
@@ -217,6 +217,7 @@ fn disagreement(views: &[View<'_>]) -> Option<Step> {
             let name = |owner: &Option<String>| owner.clone().unwrap_or_else(|| "nobody".to_owned());
             let age = |speaker: &SpeakerState| match &speaker.snapshot {
                 Some(snapshot) if snapshot.connected => format!("at resourceVersion {}", snapshot.resource_version),
+                Some(SnapshotState { saved_at: Some(at), .. }) => format!("from what it saved at {at}"),
                 Some(_) => "cut off from the API server".to_owned(),
                 None => "without knowledge of the cluster".to_owned(),
             };

@@ -77,7 +77,7 @@ fn speaker(node: &str) -> SpeakerState {
     let announced = if node == "a" { vec![ip()] } else { vec![] };
     SpeakerState {
         node: node.to_owned(),
-        snapshot: Some(SnapshotState { connected: true, resource_version: 10, age_ms: 5 }),
+        snapshot: Some(SnapshotState { connected: true, resource_version: 10, age_ms: 5, ..SnapshotState::default() }),
         links: [("eth0".to_owned(), link)].into(),
         reasons: Dropped::ALL.iter().map(|reason| (reason.label().to_owned(), reason.into())).collect(),
         groups: vec![group],

@@ -129,6 +129,12 @@ fn herald_itself() {
     assert_eq!(problems(|herald| state(&mut herald.speakers[1]).obstacles = obstacle), ["speaker on b no_key"]);
     let away = Some(SnapshotState::default());
     assert_eq!(problems(|herald| state(&mut herald.speakers[1]).snapshot = away), ["speaker on b api_away"]);
+    let saved = Some(SnapshotState { saved_at: Some("2026-01-01T00:00:00Z".to_owned()), ..SnapshotState::default() });
+    let mut from_saved = herald();
+    state(&mut from_saved.speakers[1]).snapshot = saved;
+    assert!(
+        status(&from_saved).problems[0].why.text.ends_with("what it saved at 2026-01-01T00:00:00Z, before its restart")
+    );
     assert_eq!(problems(|herald| herald.speakers[1].pod.ready = false), ["speaker on b not_ready"]);
 }
 

@@ -41,6 +41,8 @@ pub struct SnapshotState {
     pub resource_version: u64,
     /// Milliseconds since something in it changed.
     pub age_ms: u64,
+    /// When it was saved (RFC 3339), while the speaker goes by what it saved before its restart.
+    pub saved_at: Option<String>,
 }
 
 /// A link of a node.

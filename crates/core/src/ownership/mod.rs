@@ -32,6 +32,7 @@ mod groups;
 mod holder;
 mod plan;
 mod reasons;
+mod shared;
 mod stand_in;
 #[cfg(test)]
 mod tests;
@@ -47,7 +48,7 @@ pub use groups::Group;
 pub use holder::{FORCE, HandOver, Hold, Holder, Moves, Role, View};
 pub use plan::{Plan, Share};
 pub use reasons::{Dropped, Silent};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 pub use stand_in::StandIn;
 use std::{
@@ -56,10 +57,12 @@ use std::{
     sync::Arc,
 };
 
-/// Everything a speaker decides on, complete and consistent: made only after every watch delivered its first full list.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Everything a speaker decides on, complete and consistent: made only after every watch delivered its first full list, or saved then and
+/// loaded after a restart without the API server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Pools and advertisements.
+    #[serde(with = "shared")]
     pub config: Arc<Config>,
     /// Services of type LoadBalancer and of Herald's class.
     pub services: BTreeMap<ServiceKey, Announceable>,
@@ -70,21 +73,28 @@ pub struct Snapshot {
     /// Let nodes with the exclude label announce too.
     pub ignore_exclude_label: bool,
     /// Newest resourceVersion in it, and whether the watches are connected.
+    #[serde(skip)]
     pub stamp: herald_wire::hello::Stamp,
+    /// For one that was loaded: when it was last known to be true, in seconds since the epoch.
+    #[serde(skip)]
+    pub saved_at: Option<i64>,
 }
 
 /// A Service as far as announcing it goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announceable {
     /// Its `metadata.uid`: one that was deleted and made again is another Service, and events name it.
+    #[serde(with = "shared")]
     pub uid: Arc<str>,
     /// Its labels: advertisements select by them.
     pub labels: Labels,
     /// Its addresses, as its status has them.
+    #[serde(with = "shared")]
     pub addresses: Arc<[IpAddr]>,
     /// Its externalTrafficPolicy.
     pub traffic_policy: TrafficPolicy,
     /// Which endpoints can serve.
+    #[serde(with = "shared")]
     pub serving: Arc<Serving>,
 }
 

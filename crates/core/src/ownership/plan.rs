@@ -320,7 +320,7 @@ pub struct Share<'a> {
 
 /// Equal in everything that ownership depends on.
 fn same_but_stamp(a: &Snapshot, b: &Snapshot) -> bool {
-    let Snapshot { config, services, nodes, speakers, ignore_exclude_label, stamp: _ } = a;
+    let Snapshot { config, services, nodes, speakers, ignore_exclude_label, stamp: _, saved_at: _ } = a;
     *config == b.config
         && *services == b.services
         && *nodes == b.nodes
