@@ -148,8 +148,10 @@ impl Driver {
                 () = sleep(pause) => {}
                 () = sleep(REOPEN), if reopen => self.follow_links(),
             }
-            self.drain().await;
-            self.poll();
+            if self.speaker.is_due(boottime()) {
+                self.drain().await;
+                self.poll();
+            }
         }
         self.stop().await;
     }

@@ -486,6 +486,9 @@ impl Lan {
                 Delivery::Asked { .. } => {}
             }
         }
+        if !speaker.is_due(now) {
+            return;
+        }
         for effect in speaker.poll(now) {
             self.carry_out(node, effect);
         }

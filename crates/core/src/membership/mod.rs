@@ -311,6 +311,14 @@ impl Membership {
         interval - interval / 10 * u32::try_from(spread).unwrap_or(0) / 256
     }
 
+    /// Whether the next hello of a peer that is well need not wake this machine: nobody's word is waited for, and nothing is to be told.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.standing == Standing::Present
+            && self.changes.is_empty()
+            && self.peers.iter().all(|(_, peer)| peer.is_well())
+    }
+
     /// When this machine wants to be woken at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> Moment {

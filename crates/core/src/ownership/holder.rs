@@ -241,6 +241,12 @@ impl Holder {
         self.next
     }
 
+    /// Whether nothing waits to be said or told.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.told.is_empty() && !self.hurries()
+    }
+
     /// Whether something is to be said at once.
     #[must_use]
     pub fn hurries(&self) -> bool {

@@ -1,7 +1,8 @@
 //! All of a node's announcing as one state machine: [`Input`]s and moments in, [`Effect`]s out.
 //!
 //! The real speaker and the simulated LAN drive the same machine; neither has rules of its own. After every batch of inputs, and at
-//! [`Speaker::next_deadline`] at the latest, the driver calls [`Speaker::poll`] and carries out what comes back, in that order.
+//! [`Speaker::next_deadline`] at the latest, the driver looks whether [`Speaker::is_due`]; then it calls [`Speaker::poll`] and carries out
+//! what comes back, in that order.
 
 mod cause;
 mod messages;
@@ -62,6 +63,8 @@ pub struct Speaker {
     stop: Option<bool>,
     /// What changed that ownership depends on, since it was decided.
     due: Option<Cause>,
+    /// Since the last poll nothing came but hellos that changed nothing.
+    settled: bool,
 }
 
 impl Speaker {
@@ -86,6 +89,7 @@ impl Speaker {
             standby: false,
             stop: None,
             due: Some(Cause::Speaker),
+            settled: false,
         }
     }
 
@@ -97,6 +101,23 @@ impl Speaker {
 
     /// Takes one input.
     pub fn handle(&mut self, input: Input, now: Moment) -> Taken {
+        let hello = matches!(input, Input::Hello { .. });
+        let taken = self.take(input, now);
+        self.settled &= hello
+            && self.due.is_none()
+            && self.memberships.values().all(Membership::is_settled)
+            && self.holders.values().all(Holder::is_settled);
+        taken
+    }
+
+    /// Whether [`Speaker::poll`] has something to do. Of an idle speaker's inputs almost all are hellos that change nothing but when their
+    /// sender was heard last: a poll after each would be most of its work.
+    #[must_use]
+    pub fn is_due(&self, now: Moment) -> bool {
+        !self.settled || self.next_deadline().is_some_and(|deadline| deadline <= now)
+    }
+
+    fn take(&mut self, input: Input, now: Moment) -> Taken {
         match input {
             Input::Hello { link, from, by_datagram, hello } => {
                 let Some(membership) = self.memberships.get_mut(&link) else { return Taken::NoLink };
@@ -282,6 +303,7 @@ impl Speaker {
         if !self.standby {
             self.speak(now, &mut effects);
         }
+        self.settled = true;
         effects
     }
 
