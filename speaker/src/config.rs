@@ -2,7 +2,7 @@
 
 use crate::links::exclude::DEFAULT_EXCLUDED;
 use clap::Args;
-use herald_core::time::Timing;
+use herald_core::{announce::conflict::Policy, time::Timing};
 use herald_runtime::config::Common;
 use std::{path::PathBuf, time::Duration};
 
@@ -36,6 +36,9 @@ pub struct SpeakerConfig {
     /// Folder that outlives a restart of the container: what is needed to go on without the API server is kept there, also the hello key
     #[arg(long)]
     pub state_dir: Option<PathBuf>,
+    /// When a foreign host claims an address in use: defend (answer once, yield to a second claim within 10s) or yield (at once)
+    #[arg(long, default_value_t)]
+    pub conflict_policy: Policy,
     /// UDP port of hellos to peers that the link does not carry them to
     #[arg(long, default_value_t = herald_wire::hello::UDP_PORT)]
     pub hello_port: u16,

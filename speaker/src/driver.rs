@@ -15,14 +15,19 @@ use crate::{
     show::{Notes, Shown},
 };
 use herald_core::{
-    NodeName, ServiceKey,
+    LinkName, NodeName, ServiceKey,
+    announce::conflict::{Policy, Withheld},
     membership::{Change, Identity},
     ownership::{Moves, Snapshot},
+    reason::Reason,
     speaker::{Claim, Effect, Input, Speaker, Taken},
     time::{Moment, Timing},
 };
 use herald_runtime::{admin::DebugRequest, readiness::Condition, shutdown::Shutdown};
-use herald_wire::hello::{self, Hello};
+use herald_wire::{
+    Mac,
+    hello::{self, Hello},
+};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
@@ -42,12 +47,18 @@ const DRAINS: usize = 8;
 const LAST_WORDS: usize = 3;
 
 /// What is worth an event on a Service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told<'a> {
     /// This node begins to announce it.
     Announcing,
     /// Nobody announces these addresses of it: no node has an interface that its advertisements name.
     LacksInterface(&'a [IpAddr]),
+    /// An address of it is not answered for on a link.
+    Withheld(IpAddr, &'a LinkName, &'a Withheld),
+    /// A station with this MAC address claimed an address of it, and was answered.
+    Defended(IpAddr, &'a LinkName, Mac),
+    /// An address that was withheld is answered for again.
+    ConflictOver(IpAddr, &'a LinkName),
 }
 
 /// Told the key and the UID of a Service, and what happened.
@@ -61,6 +72,8 @@ pub struct Resources {
     pub timing: Timing,
     /// How planned moves go.
     pub moves: Moves,
+    /// What is done when a foreign station claims an address.
+    pub conflict_policy: Policy,
     /// UDP port of the fallback; 0 = none.
     pub hello_port: u16,
     /// The links of this node.
@@ -99,7 +112,9 @@ pub async fn run(resources: Resources, shutdown: Shutdown) {
     });
     let sinks = Sinks { keys: resources.keys.clone(), heard: heard_tx, seen: seen_tx };
     let driver = Driver {
-        speaker: Speaker::new(resources.me.clone(), resources.timing).with_moves(resources.moves),
+        speaker: Speaker::new(resources.me.clone(), resources.timing)
+            .with_moves(resources.moves)
+            .with_policy(resources.conflict_policy),
         ports: Ports::new(sinks),
         udp,
         gratuitous: Gratuitous::default(),
@@ -249,7 +264,10 @@ impl Driver {
         // Where a Service is announced may change without an effect: only which interfaces are named did.
         let mut publish = !Arc::ptr_eq(&before, self.speaker.announcing());
         for effect in effects {
-            publish |= !matches!(effect, Effect::Hello { .. } | Effect::Ask { .. } | Effect::Gratuitous { .. });
+            publish |= !matches!(
+                effect,
+                Effect::Hello { .. } | Effect::Ask { .. } | Effect::Probe { .. } | Effect::Gratuitous { .. }
+            );
             self.carry_out(effect);
         }
         for (name, port) in self.ports.iter() {
@@ -278,6 +296,26 @@ impl Driver {
                 if let Some(Err(error)) = asked {
                     tracing::debug!(%link, %address, %error, "cannot ask");
                 }
+            }
+            Effect::Probe { link, address } => {
+                let probed = self.ports.get(&link).map(|port| port.probe(address));
+                if let Some(Err(error)) = probed {
+                    tracing::warn!(%link, %address, %error, "cannot probe: whether somebody else has the address is not known");
+                }
+            }
+            Effect::Withheld { link, address, why } => {
+                self.changes.conflict(&link, why.label());
+                tracing::warn!(%link, %address, "address conflict: {}", why.advice());
+                self.tell_of(address, || Told::Withheld(address, &link, &why));
+            }
+            Effect::Defended { link, address, from } => {
+                self.changes.conflict(&link, "defended");
+                tracing::warn!(%link, %address, %from, "a foreign station claims the address; it was told that it is here");
+                self.tell_of(address, || Told::Defended(address, &link, from));
+            }
+            Effect::ConflictOver { link, address } => {
+                tracing::info!(%link, %address, "nobody claims the address any more: it is answered for again");
+                self.tell_of(address, || Told::ConflictOver(address, &link));
             }
             Effect::Membership { link, change } => {
                 self.changes.membership(&link, &change);
@@ -308,6 +346,14 @@ impl Driver {
         let service = self.speaker.snapshot().and_then(|snapshot| snapshot.services.get(key));
         if let Some(service) = service {
             (self.resources.on_service)(key, &service.uid, told(&service.addresses));
+        }
+    }
+
+    /// An event on every Service with the address.
+    fn tell_of<'a>(&self, address: IpAddr, told: impl Fn() -> Told<'a>) {
+        let services = self.speaker.snapshot().into_iter().flat_map(|snapshot| &snapshot.services);
+        for (key, service) in services.filter(|(_, service)| service.addresses.contains(&address)) {
+            (self.resources.on_service)(key, &service.uid, told());
         }
     }
 
@@ -359,6 +405,7 @@ impl Driver {
                 presumed: members.values().filter(|member| member.presumed).count(),
                 restarting: members.values().filter(|member| member.restarting).count(),
                 present: standing == Some(herald_core::membership::Standing::Present),
+                withheld: self.speaker.withheld(name),
                 table: port.table(),
                 responder: Arc::clone(port.responder.counters()),
                 hello: Arc::clone(port.hello.counters()),

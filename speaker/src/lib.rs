@@ -18,7 +18,9 @@ pub use config::SpeakerConfig;
 
 use driver::Told;
 use herald_api::event::{Kind, Notice, ServiceEvent};
-use herald_core::{NodeName, ServiceKey, membership::Identity, ownership::Moves};
+use herald_core::{
+    NodeName, ServiceKey, announce::conflict::Withheld, membership::Identity, ownership::Moves, reason::Reason,
+};
 use herald_runtime::{
     admin::{self, Admin, AdminError},
     client::Clients,
@@ -150,6 +152,7 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
         me: Identity { cluster, node: node.clone(), incarnation: driver::incarnation() },
         timing: config.failover_target,
         moves: Moves { drain: config.drain, hold_off: config.hold_off },
+        conflict_policy: config.conflict_policy,
         hello_port: config.hello_port,
         links: link_watch.links(),
         observed,
@@ -175,8 +178,31 @@ fn notice(node: &NodeName, service: &ServiceKey, uid: &Arc<str>, told: Told<'_>)
     let event = match told {
         Told::Announcing => ServiceEvent::node_assigned(node),
         Told::LacksInterface(addresses) => lacks_interface(node, addresses),
+        Told::Withheld(address, link, why) => conflict(
+            "addressConflict",
+            Kind::Warning,
+            format!("{address} is not announced from {node}/{link}: {}", why.advice()),
+        ),
+        Told::Defended(address, link, from) => conflict(
+            "addressConflict",
+            Kind::Warning,
+            format!(
+                "a foreign station, {from}, claimed {address} on {node}/{link}, and was told that it is here; a second claim within 10 s is \
+                 yielded to: {}",
+                Withheld::Held(from).next_step()
+            ),
+        ),
+        Told::ConflictOver(address, link) => conflict(
+            "addressConflictOver",
+            Kind::Normal,
+            format!("nobody else claims {address} on {link} any more: announced from {node} again"),
+        ),
     };
     event.on(service, uid)
+}
+
+fn conflict(reason: &'static str, kind: Kind, message: String) -> ServiceEvent {
+    ServiceEvent { reason, kind, message }
 }
 
 /// MetalLB's reason, and its text at the start.

@@ -7,6 +7,7 @@ use crate::net::{
 };
 use herald_core::{
     LinkName, NodeName,
+    announce::conflict::Withheld,
     membership::{Change, Gone, Standing},
     ownership::{HandOver, Snapshot, silent_services},
     reason::Reason,
@@ -60,6 +61,7 @@ struct Changed {
     ownership: BTreeMap<(bool, Cause), u64>,
     membership: BTreeMap<(LinkName, &'static str), u64>,
     hand_overs: BTreeMap<(LinkName, HandOver), u64>,
+    conflicts: BTreeMap<(LinkName, &'static str), u64>,
 }
 
 impl Changes {
@@ -78,11 +80,17 @@ impl Changes {
         *self.lock().hand_overs.entry((link.clone(), what)).or_default() += 1;
     }
 
+    /// An address conflict on a link, and what came of it.
+    pub(crate) fn conflict(&self, link: &LinkName, outcome: &'static str) {
+        *self.lock().conflicts.entry((link.clone(), outcome)).or_default() += 1;
+    }
+
     /// A link is gone, and its counts go with it.
     pub(crate) fn forget(&self, link: &LinkName) {
         let mut counts = self.lock();
         counts.membership.retain(|(other, _), _| other != link);
         counts.hand_overs.retain(|(other, _), _| other != link);
+        counts.conflicts.retain(|(other, _), _| other != link);
     }
 
     /// A panic elsewhere leaves whole counts behind.
@@ -124,6 +132,8 @@ pub struct LinkScrape {
     pub restarting: usize,
     /// Whether this speaker takes part there.
     pub present: bool,
+    /// What is this node's and not answered for, with the reason.
+    pub withheld: BTreeMap<IpAddr, Withheld>,
     /// What is answered, with the counters of each address.
     pub table: Arc<AnswerTable>,
     /// What was not answered.
@@ -263,6 +273,16 @@ impl Scrape {
             "Addresses that this speaker has handed over and still answers unicast requests for.",
         );
         self.links.iter().for_each(|link| family.sample(&[("link", &link.name)], link.table.drained()));
+        let mut family = out.family(
+            Kind::Gauge,
+            "herald_address_withheld",
+            "1 for every address of this node that it does not answer for, by reason: a foreign station has it, or nobody may use it.",
+        );
+        for link in &self.links {
+            for (ip, why) in &link.withheld {
+                family.sample(&[("link", &link.name), ("ip", ip), ("reason", &why.label())], 1);
+            }
+        }
         let mut family = out.family(Kind::Gauge, "herald_link_present", "1 if this speaker may answer on the link.");
         self.links.iter().for_each(|link| family.sample(&[("link", &link.name)], u8::from(link.present)));
         let mut family = out.family(
@@ -326,6 +346,14 @@ impl Scrape {
                 let count = changed.hand_overs.get(&(link.name.clone(), what)).copied().unwrap_or_default();
                 family.sample(&[("link", &link.name), ("result", &what.label())], count);
             }
+        }
+        let mut family = out.family(
+            Kind::Counter,
+            "herald_address_conflicts_total",
+            "Address conflicts that this node found: withheld for a reason, or defended.",
+        );
+        for ((link, outcome), count) in &changed.conflicts {
+            family.sample(&[("link", link), ("outcome", outcome)], count);
         }
     }
 

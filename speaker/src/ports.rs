@@ -15,7 +15,10 @@ use herald_core::{
     speaker::{self, Claim},
     time::Moment,
 };
-use herald_wire::Mac;
+use herald_wire::{
+    Mac, arp,
+    ndp::{NdpFrame, Solicitation},
+};
 use ipnetwork::IpNetwork;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -101,6 +104,14 @@ impl Port {
                 io::ErrorKind::AddrNotAvailable,
                 "the link has no address of that family to ask from",
             )),
+        }
+    }
+
+    /// Asks whether anybody has an address, without saying that it is here.
+    pub(crate) fn probe(&self, target: IpAddr) -> io::Result<()> {
+        match target {
+            IpAddr::V4(v4) => self.responder.send_arp(&arp::probe(self.link.mac, v4)),
+            IpAddr::V6(v6) => self.responder.send_ndp(&NdpFrame::Solicitation(Solicitation::probe(self.link.mac, v6))),
         }
     }
 

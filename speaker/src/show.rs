@@ -123,6 +123,7 @@ impl Shown<'_> {
                 members: known.map(|known| self.members(name, known)).unwrap_or_default(),
                 answers: self.answers(name),
                 stands_in: self.stands_in(name),
+                withheld: self.speaker.withheld(name).iter().map(|(address, why)| (*address, why.into())).collect(),
             };
             (name.to_string(), shown)
         });
@@ -170,7 +171,8 @@ impl Shown<'_> {
             (*address, shown)
         };
         let table = port.table();
-        table.addresses.iter().filter(|(_, answer)| answer.claim == table.mac).map(answer).collect()
+        let own = |answer: &Answer| answer.claim == table.mac && !answer.withheld;
+        table.addresses.iter().filter(|(_, it)| own(it)).map(answer).collect()
     }
 
     fn stands_in(&self, link: &LinkName) -> BTreeMap<IpAddr, String> {

@@ -2,8 +2,12 @@
 //!
 //! Everything random comes from a seed, so every run can be had again.
 
+mod foreign;
+mod seen;
+
 use herald_core::{
     LinkName, NodeName, ServiceKey,
+    announce::conflict::{Policy, Withheld},
     membership::{Change, Identity},
     ownership::{HandOver, Moves, Snapshot},
     speaker::{Cause, Claim, Effect, Input, Link, Speaker},
@@ -63,6 +67,9 @@ struct Host {
     gratuitous: BTreeMap<IpAddr, usize>,
     /// Services that it said lack an interface, in order.
     lacking: Vec<ServiceKey>,
+    /// Conflicts that it told of, in order; `None`: it is over.
+    conflicts: Vec<(IpAddr, Option<Withheld>)>,
+    defended: usize,
     /// What became of its peers, in order.
     changes: Vec<(Moment, Change)>,
     /// What became of planned moves, in order.
@@ -127,6 +134,10 @@ pub struct Lan {
     steps: u64,
     frames: u64,
     snapshot: Arc<Snapshot>,
+    /// Hosts that are no nodes, with an address each.
+    foreign: BTreeMap<NodeName, (usize, Mac, IpAddr)>,
+    /// What speakers that start from now on do about claims of foreign stations.
+    pub policy: Policy,
 }
 
 impl Lan {
@@ -149,6 +160,8 @@ impl Lan {
             steps: 0,
             frames: 0,
             snapshot: Arc::new(snapshot),
+            foreign: BTreeMap::new(),
+            policy: Policy::default(),
         }
     }
 
@@ -162,6 +175,8 @@ impl Lan {
     pub fn add_on(&mut self, node: &str, links: Vec<(usize, Link)>) {
         let host = Host {
             lacking: Vec::new(),
+            conflicts: Vec::new(),
+            defended: 0,
             power: true,
             speaker: None,
             links,
@@ -186,10 +201,11 @@ impl Lan {
 
     /// Switches the node on and starts its speaker, as a new process; on a running node only that.
     pub fn power_on(&mut self, node: &str) {
-        let (timing, moves, now, snapshot) = (self.timing, self.moves, self.now, Arc::clone(&self.snapshot));
+        let (timing, moves, policy, now) = (self.timing, self.moves, self.policy, self.now);
+        let snapshot = Arc::clone(&self.snapshot);
         let host = self.host(node);
         let me = Identity { cluster: CLUSTER, node: node.into(), incarnation: now.as_micros() };
-        let mut speaker = Speaker::new(me, timing).with_moves(moves);
+        let mut speaker = Speaker::new(me, timing).with_moves(moves).with_policy(policy);
         for input in [
             Input::Links(host.links.iter().map(|(_, link)| link.clone()).collect()),
             Input::Key(true),
@@ -274,6 +290,11 @@ impl Lan {
         }
     }
 
+    /// Changes the state of the cluster that one node decides on; speakers that start later know what was set for all.
+    pub fn set_snapshot_of(&mut self, node: &str, snapshot: Snapshot) {
+        self.input(node, Input::Snapshot(Arc::new(snapshot)));
+    }
+
     /// Hands an input to one node.
     pub fn input(&mut self, node: &str, input: Input) {
         let now = self.now;
@@ -281,119 +302,6 @@ impl Lan {
             speaker.handle(input, now);
         }
         self.poll(&node.into());
-    }
-
-    /// The machine of a node.
-    #[must_use]
-    pub fn speaker(&self, node: &str) -> Option<&Speaker> {
-        self.hosts.get(&NodeName::from(node))?.speaker.as_ref()
-    }
-
-    /// How often a node said an address unasked.
-    #[must_use]
-    pub fn gratuitous(&self, node: &str, address: IpAddr) -> usize {
-        self.hosts.get(&NodeName::from(node)).and_then(|host| host.gratuitous.get(&address)).copied().unwrap_or(0)
-    }
-
-    /// Where the address is, as answers to a broadcast request say now, if the request reached everybody.
-    #[must_use]
-    pub fn answering(&self, segment: usize, address: IpAddr) -> BTreeSet<NodeName> {
-        self.claims(segment, address).into_iter().map(|(_, at)| at).collect()
-    }
-
-    /// Who says so, and where the address is then.
-    #[must_use]
-    pub fn claims(&self, segment: usize, address: IpAddr) -> BTreeSet<(NodeName, NodeName)> {
-        let owner_of = |mac: Mac| {
-            let has = |host: &Host| host.links.iter().any(|(_, link)| link.mac == mac);
-            self.hosts.iter().find(|(_, host)| has(host)).map(|(node, _)| node.clone())
-        };
-        self.answers(segment, address).into_iter().filter_map(|(by, _, mac)| Some((by, owner_of(mac)?))).collect()
-    }
-
-    /// Who would answer, for itself or for another node.
-    #[must_use]
-    pub fn answerers(&self, segment: usize, address: IpAddr) -> BTreeSet<NodeName> {
-        self.answers(segment, address).into_iter().map(|(node, ..)| node).collect()
-    }
-
-    /// The same, with the links that they answer on.
-    #[must_use]
-    pub fn answering_links(&self, segment: usize, address: IpAddr) -> BTreeSet<(NodeName, LinkName)> {
-        self.answers(segment, address).into_iter().map(|(node, link, _)| (node, link)).collect()
-    }
-
-    /// Who answers, on which link, and the MAC address that the answer gives.
-    fn answers(&self, segment: usize, address: IpAddr) -> Vec<(NodeName, LinkName, Mac)> {
-        let claim = |host: &Host, link: &Link| {
-            let good =
-                host.speaker.as_ref().and_then(|s| s.good_until(&link.name)).is_some_and(|until| self.now <= until);
-            let claim = host.answers.get(&link.name)?.get(&address).filter(|_| host.paused_until.is_none() && good)?;
-            match claim {
-                Claim::Own => Some(link.mac),
-                Claim::For(mac) => Some(*mac),
-                Claim::Unicast => None,
-            }
-        };
-        let of = |(node, host): (&NodeName, &Host)| -> Vec<(NodeName, LinkName, Mac)> {
-            let here = host.links.iter().filter(|(own, _)| *own == segment);
-            here.filter_map(|(_, link)| Some((node.clone(), link.name.clone(), claim(host, link)?))).collect()
-        };
-        self.hosts.iter().flat_map(of).collect()
-    }
-
-    /// Who answers a unicast request for the address that is sent to it.
-    #[must_use]
-    pub fn answers_unicast(&self, node: &str, address: IpAddr) -> bool {
-        let Some(host) = self.hosts.get(&NodeName::from(node)) else { return false };
-        host.speaker.is_some() && host.answers.values().any(|answers| answers.contains_key(&address))
-    }
-
-    /// What became of planned moves at a node since this was last asked.
-    pub fn take_hand_overs(&mut self, node: &str) -> Vec<HandOver> {
-        let host = self.hosts.get_mut(&NodeName::from(node));
-        host.map(|host| std::mem::take(&mut host.handed_over)).unwrap_or_default()
-    }
-
-    /// Changes the state of the cluster that one node decides on; speakers that start later know what was set for all.
-    pub fn set_snapshot_of(&mut self, node: &str, snapshot: Snapshot) {
-        self.input(node, Input::Snapshot(Arc::new(snapshot)));
-    }
-
-    /// What a node saw become of its peers, in order.
-    #[must_use]
-    pub fn changes(&self, node: &str) -> &[(Moment, Change)] {
-        self.hosts.get(&NodeName::from(node)).map_or(&[], |host| &host.changes)
-    }
-
-    /// Why a node began (`true`) or ceased to announce Services since this was last asked.
-    pub fn take_moves(&mut self, node: &str) -> BTreeSet<(bool, Cause)> {
-        let host = self.hosts.get_mut(&NodeName::from(node));
-        host.map(|host| std::mem::take(&mut host.moves)).into_iter().flatten().collect()
-    }
-
-    /// Which Services a node said to lack an interface, in order.
-    #[must_use]
-    pub fn lacking(&self, node: &str) -> Vec<ServiceKey> {
-        self.hosts.get(&NodeName::from(node)).map(|host| host.lacking.clone()).unwrap_or_default()
-    }
-
-    /// How many frames were sent so far, counted once per receiver.
-    #[must_use]
-    pub fn frames_sent(&self) -> u64 {
-        self.frames
-    }
-
-    /// How many moments were simulated so far at which something happened.
-    #[must_use]
-    pub fn steps(&self) -> u64 {
-        self.steps
-    }
-
-    /// Whether the two hear each other.
-    #[must_use]
-    pub fn hear_each_other(&self, a: &NodeName, b: &NodeName) -> bool {
-        !self.cut.contains(&(a.clone(), b.clone())) && !self.cut.contains(&(b.clone(), a.clone()))
     }
 
     /// Lets time pass, and calls `check` after everything that happens.
@@ -513,6 +421,10 @@ impl Lan {
                 self.broadcast(node, &link, |link| Delivery::Asked { link, address, to, by: by.clone() });
             }
             Effect::HandOver { what, .. } => host.handed_over.push(what),
+            Effect::Probe { link, address } => self.probed(node, &link, address),
+            Effect::Withheld { address, why, .. } => host.conflicts.push((address, Some(why))),
+            Effect::ConflictOver { address, .. } => host.conflicts.push((address, None)),
+            Effect::Defended { .. } => host.defended += 1,
             Effect::LacksInterface(service) => host.lacking.push(service),
             Effect::Membership { change, .. } => host.changes.push((self.now, change)),
             Effect::Announcing(_, cause) => host.moves.push((true, cause)),

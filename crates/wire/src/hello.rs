@@ -62,6 +62,9 @@ pub struct Hello {
     /// What the sender says about who is to answer for which addresses on this link; `None` from an older speaker, which neither asks nor
     /// answers. At most [`Hello::moves_fit`] of them.
     pub moves: Option<Vec<Move>>,
+    /// What the sender does not answer for on this link because a foreign station has it, at most [`MAX_CONFLICTS`] of them: whoever is to
+    /// answer for it next need not find out again.
+    pub conflicts: Vec<Conflict>,
     /// The state of the cluster that the sender decides on.
     pub stamp: Stamp,
 }
@@ -106,6 +109,15 @@ pub struct Move {
     pub group: IpAddr,
     /// [`peer_hash`] of the node that it is said to; 0 = to all.
     pub peer: u32,
+}
+
+/// An address that a station outside the cluster has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conflict {
+    /// Which.
+    pub address: IpAddr,
+    /// The station's.
+    pub by: Mac,
 }
 
 /// What is said about a group of addresses.
@@ -153,6 +165,8 @@ pub fn peer_hash(cluster: ClusterId, node: &str) -> u32 {
 pub const MAX_HEARD: usize = 200;
 /// Most peers whose place is kept in one hello; the rest is cut: nothing but a burst of announcements depends on it.
 pub const MAX_KEPT: usize = 32;
+/// Most conflicts in a hello, fewer when it is full; whoever takes over one that is cut finds it out by probing.
+pub const MAX_CONFLICTS: usize = 8;
 /// Most links in a hello; the sending link always is one of them.
 pub const MAX_LINKS: usize = 16;
 /// Most addresses of a link in a hello.

@@ -80,6 +80,7 @@ impl Speaker {
             presumed: 0,
             restarting: 0,
             present,
+            withheld: std::collections::BTreeMap::new(),
             table: Arc::new(AnswerTable::default()),
             responder: Arc::new(ResponderCounters::default()),
             hello: Arc::new(HelloCounters::default()),

@@ -33,6 +33,8 @@ pub struct Answer {
     pub unicast_only: bool,
     /// The MAC address that is given as the address's place: the link's own, or a restarting owner's when this node stands in for it.
     pub claim: Mac,
+    /// Not answered for, only watched over: it is being probed, or somebody else has it.
+    pub withheld: bool,
     /// What happened to this address, read when metrics are scraped.
     pub counters: Arc<AddressCounters>,
 }
@@ -76,17 +78,22 @@ impl AnswerTable {
         self.addresses.values().filter(|answer| answer.unicast_only).count()
     }
 
+    /// Whether the address is only watched over.
+    fn withholds(&self, address: IpAddr) -> bool {
+        self.addresses.get(&address).is_some_and(|answer| answer.withheld)
+    }
+
     /// The table that answers for `addresses` from `mac`; addresses that were in this one go on counting where they are.
     #[must_use]
     pub fn with(&self, mac: Mac, addresses: &BTreeMap<IpAddr, Claim>) -> Self {
         let answer = |(address, claim): (&IpAddr, &Claim)| {
             let counters = self.addresses.get(address).map(|old| Arc::clone(&old.counters)).unwrap_or_default();
-            let unicast_only = *claim == Claim::Unicast;
+            let (unicast_only, withheld) = (*claim == Claim::Unicast, *claim == Claim::Withheld);
             let claim = match claim {
-                Claim::Own | Claim::Unicast => mac,
+                Claim::Own | Claim::Unicast | Claim::Withheld => mac,
                 Claim::For(owner) => *owner,
             };
-            (*address, Answer { unicast_only, claim, counters })
+            (*address, Answer { unicast_only, claim, withheld, counters })
         };
         Self { mac, addresses: addresses.iter().map(answer).collect(), fence: self.fence.clone() }
     }
@@ -140,11 +147,13 @@ pub enum DropReason {
     Draining,
     /// The address is in the table, but the table's time has passed.
     Expired,
+    /// The address is probed, or somebody else has it.
+    Withheld,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Malformed,
         Self::Own,
         Self::NotARequest,
@@ -153,6 +162,7 @@ impl DropReason {
         Self::NotOwned,
         Self::Draining,
         Self::Expired,
+        Self::Withheld,
     ];
 
     /// The reason as a metric label.
@@ -167,6 +177,7 @@ impl DropReason {
             Self::NotOwned => "not_owned",
             Self::Draining => "draining",
             Self::Expired => "expired",
+            Self::Withheld => "withheld",
         }
     }
 }
@@ -174,9 +185,9 @@ impl DropReason {
 /// A frame that says something about who is where on the link; of use to the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sight {
-    /// An ARP reply, or a request whose sender claims one of our addresses.
+    /// An ARP reply, a request whose sender claims one of our addresses, or a probe for one that is withheld (RFC 5227 section 2.1.1).
     Arp(ArpFrame),
-    /// A neighbour advertisement.
+    /// A neighbour advertisement, or a solicitation of that kind.
     Neighbor(NdpFrame),
 }
 
@@ -185,9 +196,15 @@ impl Sight {
     #[must_use]
     pub fn claim(&self) -> (IpAddr, Mac) {
         match self {
-            Self::Arp(frame) => (frame.packet.sender_ip.into(), frame.packet.sender_mac),
+            Self::Arp(ArpFrame { packet, .. }) if packet.sender_ip.is_unspecified() => {
+                (packet.target_ip.into(), packet.sender_mac)
+            }
+            Self::Arp(ArpFrame { packet, .. }) => (packet.sender_ip.into(), packet.sender_mac),
             Self::Neighbor(NdpFrame::Advertisement(na)) => {
                 (na.target.into(), na.target_link_layer.unwrap_or(na.ether_source))
+            }
+            Self::Neighbor(NdpFrame::Solicitation(ns)) if ns.source_ip.is_unspecified() => {
+                (ns.target.into(), ns.ether_source)
             }
             Self::Neighbor(NdpFrame::Solicitation(ns)) => {
                 (ns.source_ip.into(), ns.source_link_layer.unwrap_or(ns.ether_source))
@@ -225,7 +242,11 @@ pub fn judge_arp<'t>(bytes: &[u8], table: &'t AnswerTable, now: Moment) -> Verdi
     if packet.operation == Operation::Reply {
         return Verdict { answer: Err(DropReason::NotARequest), sight: Some(Sight::Arp(frame)) };
     }
-    let claimed = !packet.sender_ip.is_unspecified() && table.addresses.contains_key(&packet.sender_ip.into());
+    let claimed = if packet.sender_ip.is_unspecified() {
+        table.withholds(packet.target_ip.into())
+    } else {
+        table.addresses.contains_key(&packet.sender_ip.into())
+    };
     let sight = claimed.then_some(Sight::Arp(frame));
     let answer = if packet.sender_ip == packet.target_ip {
         Err(DropReason::Announcement)
@@ -258,7 +279,11 @@ pub fn judge_ndp<'t>(bytes: &[u8], table: &'t AnswerTable, now: Moment) -> Verdi
     if !solicitation.ether_destination.is_multicast() && solicitation.ether_destination != table.mac {
         return Verdict::dropped(DropReason::OtherDestination);
     }
-    let claimed = table.addresses.contains_key(&solicitation.source_ip.into());
+    let claimed = if solicitation.source_ip.is_unspecified() {
+        table.withholds(solicitation.target.into())
+    } else {
+        table.addresses.contains_key(&solicitation.source_ip.into())
+    };
     let sight = claimed.then_some(Sight::Neighbor(NdpFrame::Solicitation(solicitation)));
     let answer = reply(table, solicitation.target.into(), solicitation.ether_destination, now, |claim| {
         solicitation.answer(claim, table.mac).emit()
@@ -274,6 +299,9 @@ fn reply(
     frame: impl FnOnce(Mac) -> Vec<u8>,
 ) -> Result<Reply<'_>, DropReason> {
     let answer = table.addresses.get(&address).ok_or(DropReason::NotOwned)?;
+    if answer.withheld {
+        return Err(DropReason::Withheld);
+    }
     if answer.unicast_only && to != table.mac {
         return Err(DropReason::Draining);
     }

@@ -203,7 +203,7 @@ fn names(expression: &str) -> impl Iterator<Item = &str> {
     words.filter(|word| word.starts_with("herald_") || word.starts_with("metallb_"))
 }
 
-/// The client takes the address, says so, and gives it up again.
+/// The client takes the address, says so once, and gives it up again: a second time, and the address would be yielded.
 fn claim(cluster: &Cluster, address: IpAddr) -> Result<()> {
     let (prefix, plain) = (format!("{address}/32"), address.to_string());
     let run = |argv: &[&str]| -> Result<()> {
@@ -212,7 +212,7 @@ fn claim(cluster: &Cluster, address: IpAddr) -> Result<()> {
         Ok(())
     };
     run(&["ip", "address", "add", &prefix, "dev", Lan::First.interface()])?;
-    let said = run(&["arping", "-U", "-c", "2", "-I", Lan::First.interface(), &plain]);
+    let said = run(&["arping", "-U", "-c", "1", "-I", Lan::First.interface(), &plain]);
     run(&["ip", "address", "del", &prefix, "dev", Lan::First.interface()])?;
     said
 }

@@ -43,6 +43,7 @@ fn hello(host: &Host, cluster: ClusterId) -> Hello {
         heard: vec![],
         kept: vec![],
         moves: None,
+        conflicts: vec![],
         stamp: Stamp::default(),
     }
 }

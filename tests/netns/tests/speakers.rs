@@ -5,9 +5,9 @@ mod common;
 
 use common::{
     neighbour, poke,
-    site::{NODES, Node, Site, VIP4, VIP6, site},
+    site::{NODES, Node, Site, VIP4, VIP6, said_of_vip, site},
 };
-use herald_netns::{Capture, Host, Net, eventually};
+use herald_netns::{Host, Net, eventually};
 use herald_testkit::build;
 use herald_wire::{Mac, arp};
 use std::time::Duration;
@@ -26,14 +26,6 @@ fn neighbours_follow_a_power_off_in_both_families() {
         [VIP4, VIP6].iter().all(|address| site.known(address).is_some_and(|node| node != old))
     });
     assert_eq!(site.known(VIP4), site.known(VIP6));
-}
-
-/// ARP frames that say where VIP4 is: what they say, and which station sent them.
-fn said_of_vip(capture: &Capture) -> Vec<(Mac, Mac)> {
-    let frames = capture.frames();
-    let said = frames.iter().filter_map(|frame| arp::parse(frame).ok());
-    let said = said.filter(|frame| frame.packet.sender_ip.to_string() == VIP4);
-    said.map(|frame| (frame.packet.sender_mac, frame.ethernet.source)).collect()
 }
 
 #[test]

@@ -188,6 +188,15 @@ fn unanswered(herald: &Herald, subject: &Subject, address: IpAddr, views: &[View
     }
     let own = by.iter().find(|(speaker, _)| speaker.node == owner);
     let standing = own.and_then(|(speaker, link)| speaker.links.get(*link)?.standing.as_ref());
+    if let Some(why) = own.and_then(|(speaker, _)| speaker.links.values().find_map(|link| link.withheld.get(&address)))
+    {
+        return Step::failing(
+            STEP,
+            &why.code,
+            format!("{owner} does not answer for {address}: {}", why.text),
+            &*why.next_step,
+        );
+    }
     let seen = format!("{owner} is to answer for {address}, and does not");
     match standing.filter(|standing| standing.code != "present") {
         Some(why) => Step::failing(STEP, &why.code, format!("{seen}: {}", why.text), &*why.next_step),

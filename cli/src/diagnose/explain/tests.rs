@@ -15,6 +15,7 @@ use herald_api::{
 use herald_core::{
     ServiceKey,
     allocate::Refusal,
+    announce::conflict::Withheld,
     membership::Standing,
     ownership::{Dropped, Silent},
     reason::Reason,
@@ -372,6 +373,11 @@ fn the_ownership() {
         });
     }
     fails("ownership", "not_answering", "a is to answer", |world| world.link(0).answers.clear());
+    fails("ownership", "held", "02:ff:00:00:00:01", |world| {
+        let why = Withheld::Held("02:ff:00:00:00:01".parse().unwrap());
+        world.link(0).answers.clear();
+        world.link(0).withheld = [(ip(), (&why).into())].into();
+    });
 }
 
 #[test]

@@ -63,6 +63,8 @@ pub struct LinkState {
     pub answers: BTreeMap<IpAddr, AnswerState>,
     /// What it answers for on behalf of owners whose speakers are away, with the MAC address that it gives.
     pub stands_in: BTreeMap<IpAddr, String>,
+    /// What is this node's and not answered for, with the reason: a foreign station has it, or nobody may use it.
+    pub withheld: BTreeMap<IpAddr, Why>,
 }
 
 /// A speaker on a link.

@@ -1,8 +1,9 @@
 //! What is said about owned addresses, and when: the gratuitous burst after an address is taken, and its refresh.
 //!
-//! Answering itself is a table look-up at the socket; this decides what stands in the table and what is said unasked. To come at this place:
-//! the probe before the first use of an address, and what happens when a foreign host claims it (RFC 5227).
+//! Answering itself is a table look-up at the socket; this decides what stands in the table and what is said unasked. Whether an address may
+//! be used at all, as a foreign host may have it, says [`conflict`].
 
+pub mod conflict;
 #[cfg(test)]
 mod tests;
 
@@ -125,13 +126,18 @@ impl Announcer {
 }
 
 /// Up to a tenth less than a minute, different for each address, so that a thousand addresses do not speak at once.
-fn jittered((link, address): &Place) -> Duration {
+fn jittered(place: &Place) -> Duration {
+    REFRESH - REFRESH / 10 * spread(place, 0) / 256
+}
+
+/// A number from 0 to 255 that is different for each place and seed.
+fn spread((link, address): &Place, seed: u64) -> u32 {
     let hash = link
         .as_str()
         .bytes()
         .chain(crate::net::to_number(*address).to_be_bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        .fold(0xcbf2_9ce4_8422_2325_u64 ^ seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     // The last octet reaches only the low bits: spread them before the high ones are used.
     let spread = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
-    REFRESH - REFRESH / 10 * u32::try_from(spread).unwrap_or(0) / 256
+    u32::try_from(spread).unwrap_or(0)
 }

@@ -274,6 +274,7 @@ impl Membership {
                 heard: self.peers.heard_set(self.hellos, now),
                 kept: self.kept(),
                 moves: Some(Vec::new()),
+                conflicts: Vec::new(),
                 stamp: speaking.stamp,
             };
             frames.push(Frame::Hello(hello, self.unheard_addresses(now)));
@@ -365,10 +366,10 @@ impl Membership {
         self.peers.get(node).map_or_else(unheard, |peer| peer.mac(links, prefers))
     }
 
-    /// Whether a member's hellos name this MAC address as one of its links'.
+    /// Whether a member's hellos name this MAC address as one of its links', or a member answers there that is never heard.
     #[must_use]
     pub fn is_of_a_member(&self, mac: Mac) -> bool {
-        self.peers.iter().any(|(_, peer)| peer.has(mac))
+        self.peers.iter().any(|(_, peer)| peer.has(mac)) || self.asks.present().any(|peer| peer.mac == mac)
     }
 
     /// Whether peers kept this speaker's place until now: it goes on where it was, and its neighbours need not be told.

@@ -43,6 +43,7 @@ fn hello(node: &str, sequence: u64) -> Hello {
         heard: vec![peer_hash(CLUSTER, "me")],
         kept: vec![],
         moves: None,
+        conflicts: vec![],
         stamp: Stamp::default(),
     }
 }

@@ -21,7 +21,7 @@ mod types;
 mod view;
 mod words;
 
-use super::Group;
+use super::{Group, Whose};
 use crate::{NodeName, membership::Member, time::Moment};
 use herald_wire::hello::{ClusterId, Move};
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
@@ -103,7 +103,8 @@ impl Holder {
 
     /// What this node has to do with a group now.
     pub fn step(&mut self, view: &View<'_>, group: &Group) -> Role {
-        let owner = view.owns(group, view.me);
+        let whose = view.whose(group, view.me);
+        let owner = whose == Whose::This;
         let before = self.holds.remove(&group.key).or_else(|| {
             // The group got another key: it is the same addresses still.
             group.addresses.iter().find_map(|address| self.holds.remove(address))
@@ -114,7 +115,8 @@ impl Holder {
             Some(hold) => self.go_on(hold, owner, view, group),
         };
         let role = match &after {
-            None | Some(Hold::Asking { draining: None, .. }) => Role::Nothing,
+            None if whose != Whose::Other => Role::Nothing,
+            None | Some(Hold::Asking { draining: None, .. }) => Role::Elsewhere,
             Some(Hold::Held { owner, from }) => Role::Holder { owner: *owner, quiet: from.is_some() },
             Some(Hold::Asking { .. } | Hold::Draining { .. }) => Role::Draining,
         };

@@ -46,7 +46,7 @@ use crate::{
 };
 pub use groups::Group;
 pub use holder::{FORCE, HandOver, Hold, Holder, Moves, Role, View};
-pub use plan::{Plan, Share};
+pub use plan::{Plan, Share, Whose};
 pub use reasons::{Dropped, Silent};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

@@ -23,6 +23,17 @@ pub struct Plan {
     silent: BTreeMap<ServiceKey, Silent>,
 }
 
+/// Whose a group is on a link, as seen from one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// That node.
+    This,
+    /// Another one.
+    Other,
+    /// Nobody can.
+    Nobody,
+}
+
 /// Somebody who may own.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate<'a> {
@@ -104,21 +115,35 @@ impl Plan {
         Verdict { owner: first, others, dropped }
     }
 
-    /// Whether [`Plan::desired`] makes this node the owner; ranks no more nodes than that takes.
+    /// Whether [`Plan::desired`] makes this node the owner.
     #[must_use]
     pub fn owns(&self, group: &Group, here: &LinkName, members: &BTreeMap<NodeName, Member>, node: &NodeName) -> bool {
+        self.whose(group, here, members, node) == Whose::This
+    }
+
+    /// Whether [`Plan::desired`] makes this node the owner, or another; ranks no more nodes than that takes.
+    #[must_use]
+    pub fn whose(
+        &self,
+        group: &Group,
+        here: &LinkName,
+        members: &BTreeMap<NodeName, Member>,
+        node: &NodeName,
+    ) -> Whose {
         let candidates = self.candidates(group, here, members, &mut |_, _| {});
-        let Some(own) = candidates.iter().find(|candidate| candidate.node == node) else { return false };
+        let Some(own) = candidates.iter().find(|candidate| candidate.node == node) else {
+            return if candidates.is_empty() { Whose::Nobody } else { Whose::Other };
+        };
         if candidates.iter().any(|other| other.score > own.score) {
-            return false;
+            return Whose::Other;
         }
         let mut equals = candidates.iter().filter(|other| other.score == own.score && other.node != node).peekable();
         if equals.peek().is_none() {
-            return true;
+            return Whose::This;
         }
         let key = group.key.to_string();
         let mine = rank(node, &key);
-        equals.all(|other| rank(other.node, &key) > mine)
+        if equals.all(|other| rank(other.node, &key) > mine) { Whose::This } else { Whose::Other }
     }
 
     /// Steps 1 to 9.

@@ -10,6 +10,8 @@ pub enum Cause {
     HandOver,
     /// Services, endpoints, nodes or the configuration.
     Cluster,
+    /// A foreign station claims an address, or ceases to.
+    Conflict,
     /// A member is there, or ready, that was not.
     MemberJoined,
     /// A member is gone, or not ready any more.
@@ -22,8 +24,15 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::HandOver, Self::Cluster, Self::MemberJoined, Self::MemberLeft, Self::Links, Self::Speaker];
+    pub const ALL: [Self; 7] = [
+        Self::HandOver,
+        Self::Cluster,
+        Self::Conflict,
+        Self::MemberJoined,
+        Self::MemberLeft,
+        Self::Links,
+        Self::Speaker,
+    ];
 
     /// A metric label.
     #[must_use]
@@ -31,6 +40,7 @@ impl Cause {
         match self {
             Self::HandOver => "hand_over",
             Self::Cluster => "cluster",
+            Self::Conflict => "conflict",
             Self::MemberJoined => "member_joined",
             Self::MemberLeft => "member_left",
             Self::Links => "links",

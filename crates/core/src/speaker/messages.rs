@@ -3,6 +3,7 @@
 use super::{Cause, state};
 use crate::{
     LinkName, NodeName, ServiceKey, Set,
+    announce::conflict::Withheld,
     membership::{Change, Ignored},
     ownership::{HandOver, Snapshot},
 };
@@ -55,7 +56,7 @@ pub enum Input {
         /// What it says.
         hello: Box<Hello>,
     },
-    /// This address answered an ask on this link.
+    /// A station says on this link that it has this address: an answer to an ask, or a claim of an address of ours.
     Answered {
         /// Where.
         link: LinkName,
@@ -84,6 +85,8 @@ pub enum Claim {
     Unicast,
     /// At this MAC address of a restarting owner, on whose behalf this node answers.
     For(Mac),
+    /// Not to be said: the place is withheld or still being probed. It is only watched over.
+    Withheld,
 }
 
 /// Something to be done. Safe to repeat; carried out in order.
@@ -120,6 +123,38 @@ pub enum Effect {
         address: IpAddr,
         /// That station alone; `None`: everybody.
         to: Option<Mac>,
+    },
+    /// Ask whether anybody has this address, without saying that it is here: an ARP probe, duplicate address detection.
+    Probe {
+        /// Where.
+        link: LinkName,
+        /// Which.
+        address: IpAddr,
+    },
+    /// From now on the address is not answered for there though it is this node's (event addressConflict).
+    Withheld {
+        /// Where.
+        link: LinkName,
+        /// Which.
+        address: IpAddr,
+        /// The reason.
+        why: Withheld,
+    },
+    /// A foreign station claimed the address; it was said once more that it is here.
+    Defended {
+        /// Where.
+        link: LinkName,
+        /// Which.
+        address: IpAddr,
+        /// The station's.
+        from: Mac,
+    },
+    /// Nobody claims a withheld address any more: it is answered for again (event addressConflictOver).
+    ConflictOver {
+        /// Where.
+        link: LinkName,
+        /// Which.
+        address: IpAddr,
     },
     /// The membership of a link changed: to be logged and counted.
     Membership {

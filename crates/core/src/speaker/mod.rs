@@ -9,6 +9,7 @@ mod messages;
 mod owned;
 mod segments;
 mod state;
+mod withheld;
 
 pub use cause::Cause;
 pub use messages::{Announced, Announcing, Claim, Effect, Input, Link, Taken};
@@ -17,14 +18,17 @@ pub use state::{LinkState, Obstacle, State};
 
 use crate::{
     LinkName, NodeName, ServiceKey,
-    announce::{Announcer, Place},
+    announce::{
+        Announcer, Place,
+        conflict::{Guard, Policy, Withheld},
+    },
     membership::{Expected, Frame, Identity, Member, Membership, Roster, Speaking, Standing},
     ownership::{Holder, Moves, Plan, Snapshot, View},
     time::{Moment, Timing},
 };
 use herald_wire::{
     Mac,
-    hello::{Hello, IfName, LinkInfo, Word, peer_hash},
+    hello::{Conflict, Hello, IfName, LinkInfo, Word, peer_hash},
 };
 use ipnetwork::IpNetwork;
 use std::{
@@ -52,6 +56,19 @@ pub struct Speaker {
     links: BTreeMap<LinkName, Link>,
     memberships: BTreeMap<LinkName, Membership>,
     announcer: Announcer,
+    guard: Guard,
+    /// Places that are never used, whoever is there.
+    refused: BTreeMap<Place, Withheld>,
+    /// What other nodes owned when it was last decided.
+    others: BTreeSet<Place>,
+    /// What members withhold because of foreign stations, also of those that are gone since.
+    known: BTreeMap<(LinkName, NodeName), BTreeMap<IpAddr, Mac>>,
+    /// MAC addresses of the cluster's nodes, also of those that are gone from the link: their claims are no conflicts.
+    ours: BTreeMap<Mac, NodeName>,
+    /// What moved here the places that are being probed: of several causes the one that counts most.
+    probed_for: Cause,
+    /// What claims led to since the last poll.
+    pending: Vec<Effect>,
     /// What each link's responder was told to answer.
     answers: BTreeMap<LinkName, BTreeMap<IpAddr, Claim>>,
     announcing: Arc<Announcing>,
@@ -71,6 +88,7 @@ impl Speaker {
     /// Starts without links and without a snapshot: it says nothing yet.
     #[must_use]
     pub fn new(me: Identity, timing: Timing) -> Self {
+        let guard = Guard::new(Policy::default(), u64::from(peer_hash(me.cluster, me.node.as_str())));
         Self {
             me,
             timing,
@@ -82,6 +100,13 @@ impl Speaker {
             links: BTreeMap::new(),
             memberships: BTreeMap::new(),
             announcer: Announcer::default(),
+            guard,
+            refused: BTreeMap::new(),
+            others: BTreeSet::new(),
+            known: BTreeMap::new(),
+            ours: BTreeMap::new(),
+            probed_for: Cause::Speaker,
+            pending: Vec::new(),
             answers: BTreeMap::new(),
             announcing: Arc::default(),
             lacking: BTreeMap::new(),
@@ -124,11 +149,13 @@ impl Speaker {
                 if let Err(why) = membership.hear(&hello, from, by_datagram, now) {
                     return Taken::Ignored(why);
                 }
+                self.learn(&link, &hello, now);
                 self.hear_words(&link, &hello, now);
             }
             Input::Answered { link, address, from } => {
                 let Some(membership) = self.memberships.get_mut(&link) else { return Taken::NoLink };
                 membership.answered(address, from);
+                self.claimed(&(link, address), from, now);
             }
             Input::Snapshot(snapshot) => {
                 match &mut self.plan {
@@ -257,6 +284,8 @@ impl Speaker {
 
     fn set_rosters(&mut self, now: Moment) {
         let Some(snapshot) = self.snapshot().map(Arc::clone) else { return };
+        self.ours.retain(|_, node| snapshot.nodes.contains_key(node));
+        self.known.retain(|(_, node), _| snapshot.nodes.contains_key(node));
         let own: BTreeSet<IpAddr> =
             self.links.values().flat_map(|link| link.addresses.iter().map(IpNetwork::ip)).collect();
         for (name, membership) in &mut self.memberships {
@@ -276,7 +305,7 @@ impl Speaker {
 
     /// Judges deadlines and says what is to be done now. Everything received has to be handled before.
     pub fn poll(&mut self, now: Moment) -> Vec<Effect> {
-        let mut effects = Vec::new();
+        let mut effects = std::mem::take(&mut self.pending);
         for (name, membership) in &mut self.memberships {
             if !self.standby {
                 membership.wake(now);
@@ -289,8 +318,10 @@ impl Speaker {
         if self.holders.values().filter_map(Holder::next_deadline).any(|deadline| deadline <= now) {
             self.decide_for(Cause::HandOver);
         }
+        self.probe(now, &mut effects);
         if let Some(cause) = self.due.take() {
             self.decide(cause, now, &mut effects);
+            self.probe(now, &mut effects);
         }
         for (link, holder) in &mut self.holders {
             let told = holder.take_told().into_iter();
@@ -328,22 +359,17 @@ impl Speaker {
     fn decide(&mut self, cause: Cause, now: Moment, effects: &mut Vec<Effect>) {
         let owned = self.owned(now);
         self.before = None;
-        let mut answers: BTreeMap<LinkName, BTreeMap<IpAddr, Claim>> =
-            self.links.keys().map(|name| (name.clone(), BTreeMap::new())).collect();
-        let own = owned.places.iter().map(|place| (place, Claim::Own));
-        let others = owned.stood_in.iter().map(|(place, mac)| (place, Claim::For(*mac)));
-        let drained = owned.drained.iter().map(|place| (place, Claim::Unicast));
-        for ((link, address), claim) in drained.chain(others).chain(own) {
-            answers.entry(link.clone()).or_default().insert(*address, claim);
-        }
+        self.watch_over(&owned, cause, now, effects);
+        let free: BTreeSet<Place> = owned.places.iter().filter(|place| self.is_free(place)).cloned().collect();
+        let answers = self.answers_for(&owned);
         let mut changed: Vec<(bool, LinkName)> = answers
             .iter()
             .filter(|(link, addresses)| self.answers.get(*link) != Some(addresses))
             .map(|(link, addresses)| {
-                let gives_up = self
-                    .answers
-                    .get(link)
-                    .is_some_and(|old| old.keys().any(|address| !addresses.contains_key(address)));
+                let said = |claim: Option<&Claim>| claim.is_some_and(|claim| *claim != Claim::Withheld);
+                let gives_up = self.answers.get(link).is_some_and(|old| {
+                    old.iter().any(|(address, claim)| said(Some(claim)) && !said(addresses.get(address)))
+                });
                 (!gives_up, link.clone())
             })
             .collect();
@@ -355,9 +381,10 @@ impl Speaker {
         }
         self.answers = answers;
         let kept = |link: &LinkName| self.memberships.get(link).is_some_and(|membership| membership.was_kept(now));
-        let said: BTreeSet<Place> = owned.places.difference(&owned.quiet).cloned().collect();
+        let said: BTreeSet<Place> = free.difference(&owned.quiet).cloned().collect();
         self.announcer.set(&said, kept, now);
-        self.tell_services(owned.services, cause, effects);
+        self.tell_services(owned.services(|place| free.contains(place)), cause, effects);
+        self.others = owned.others;
         self.find_lacking(now);
     }
 
@@ -424,6 +451,10 @@ impl Speaker {
             .collect();
         let ready = self.ready();
         let stamp = self.snapshot().map(|snapshot| snapshot.stamp).unwrap_or_default();
+        let mut conflicts: BTreeMap<LinkName, Vec<Conflict>> = BTreeMap::new();
+        if self.guard.held().next().is_some() {
+            conflicts.extend(self.links.keys().map(|link| (link.clone(), self.conflicts_on(link))));
+        }
         for (index, (name, membership)) in self.memberships.iter_mut().enumerate() {
             let speaking = Speaking {
                 ready,
@@ -437,6 +468,7 @@ impl Speaker {
             for frame in membership.frames(&speaking, &mut self.sequence, now) {
                 effects.push(match frame {
                     Frame::Hello(mut hello, unicast) => {
+                        hello.conflicts = conflicts.get(name).cloned().unwrap_or_default();
                         if let Some(holder) = self.holders.get_mut(name).filter(|_| hello.flags.ready) {
                             let me = &self.me;
                             hello.moves = Some(holder.words(me.cluster, &me.node, hello.heard.len(), now));
@@ -458,7 +490,8 @@ impl Speaker {
         let memberships = self.memberships.values().map(Membership::next_deadline);
         let lacking = self.lacking.values().flatten().copied();
         let lacking = lacking.chain(self.holders.values().filter_map(Holder::next_deadline));
-        memberships.chain(self.announcer.next_deadline()).chain(lacking).min()
+        let said = [self.announcer.next_deadline(), self.guard.next_deadline()].into_iter().flatten();
+        memberships.chain(said).chain(lacking).min()
     }
 
     /// Until when answers on this link are safe; after that, without another [`Speaker::poll`], others may have taken over.
@@ -467,10 +500,10 @@ impl Speaker {
         self.memberships.get(link).and_then(Membership::good_until)
     }
 
-    /// Whether a speaker that is heard on the link has this MAC address.
+    /// Whether a node of the cluster has this MAC address: its speaker was heard, or it answers on the link.
     #[must_use]
     pub fn is_of_a_member(&self, link: &LinkName, mac: Mac) -> bool {
-        self.memberships.get(link).is_some_and(|membership| membership.is_of_a_member(mac))
+        self.is_ours(mac) || self.memberships.get(link).is_some_and(|membership| membership.is_of_a_member(mac))
     }
 
     /// What this node announces, by Service, on links of record.

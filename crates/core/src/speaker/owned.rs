@@ -24,7 +24,10 @@ pub(super) struct Owned {
     pub(super) drained: BTreeSet<Place>,
     /// Of restarting owners, with where they are.
     pub(super) stood_in: BTreeMap<Place, Mac>,
-    pub(super) services: BTreeMap<ServiceKey, Recorded>,
+    /// What another node owns.
+    pub(super) others: BTreeSet<Place>,
+    /// For which Service a place is owned, and the link that is of record for it.
+    records: Vec<(ServiceKey, Place, Option<LinkName>)>,
 }
 
 /// What is announced of a Service on links of record; the links only where its advertisements name some.
@@ -35,14 +38,15 @@ pub(super) struct Recorded {
 }
 
 impl Owned {
-    fn record(&mut self, service: &ServiceKey, address: IpAddr, link: Option<&LinkName>) {
-        if !self.services.contains_key(service) {
-            self.services.insert(service.clone(), Recorded::default());
+    /// What is announced of each Service, where it may be.
+    pub(super) fn services(&self, may: impl Fn(&Place) -> bool) -> BTreeMap<ServiceKey, Recorded> {
+        let mut services: BTreeMap<ServiceKey, Recorded> = BTreeMap::new();
+        for (service, place, link) in self.records.iter().filter(|(_, place, _)| may(place)) {
+            let recorded = services.entry(service.clone()).or_default();
+            recorded.addresses.insert(place.1);
+            recorded.links.extend(link.clone());
         }
-        if let Some(recorded) = self.services.get_mut(service) {
-            recorded.addresses.insert(address);
-            recorded.links.extend(link.cloned());
-        }
+        services
     }
 }
 
@@ -74,14 +78,17 @@ impl Speaker {
             holder.begin(&view);
             for group in plan.groups() {
                 let role = holder.step(&view, group);
-                if role == Role::Nothing || role == Role::Draining {
+                if matches!(role, Role::Elsewhere | Role::Draining) {
+                    owned.others.extend(group.addresses.iter().map(|address| (name.clone(), *address)));
+                }
+                if !matches!(role, Role::Holder { .. }) {
                     if restarting
                         && !holder.is_held_by_another(group, &members)
                         && let Some(stand_in) = plan.stand_in(group, name, &members)
                     {
                         self.stand_in(&mut owned, (plan, group), &stand_in, (name, membership, segment), &members);
                     }
-                    if role == Role::Nothing {
+                    if role != Role::Draining {
                         continue;
                     }
                 }
@@ -123,13 +130,13 @@ impl Speaker {
                 if quiet {
                     owned.quiet.insert(place.clone());
                 }
-                owned.places.insert(place);
                 // Of record, for events, metrics and status, is the allowed link whose subnet holds the address; where none of them
                 // does, every one is: somebody answers on each, also on one that no other node shares.
                 if holds(name, address) || !share.links.iter().any(|link| holds(link, address)) {
                     let limited = plan.is_limited(group, share.key, &self.me.node);
-                    owned.record(share.key, address, limited.then_some(name));
+                    owned.records.push((share.key.clone(), place.clone(), limited.then(|| name.clone())));
                 }
+                owned.places.insert(place);
             }
         }
     }

@@ -1,10 +1,10 @@
 //! Bytes become a hello, once they are known to be of this cluster.
 
 use super::{
-    ClusterId, Flags, Hello, HelloError, IfName, Key, LinkInfo, MAX_LEN, Malformed, Move, Stamp, Word, seal,
+    ClusterId, Conflict, Flags, Hello, HelloError, IfName, Key, LinkInfo, MAX_LEN, Malformed, Move, Stamp, Word, seal,
     tlv::{
-        FLAGS, Fields, HEADER_LEN, HEARD, HMAC_LEN, INCARNATION, INTERVAL, KEPT, LEAVING, LINK, LINK_INDEX, LINK_NAME,
-        MAGIC, MOVES, NODE, READY, RESTARTING, SEQUENCE, STAMP, VERSION, is_node_name,
+        CONFLICTS, FLAGS, Fields, HEADER_LEN, HEARD, HMAC_LEN, INCARNATION, INTERVAL, KEPT, LEAVING, LINK, LINK_INDEX,
+        LINK_NAME, MAGIC, MOVES, NODE, READY, RESTARTING, SEQUENCE, STAMP, VERSION, is_node_name,
     },
 };
 use crate::Mac;
@@ -54,7 +54,8 @@ fn split_header(header: &[u8; HEADER_LEN]) -> ([u8; 8], ClusterId) {
 
 fn fields(cluster: ClusterId, bytes: &[u8]) -> Result<Hello, Malformed> {
     let (mut node, mut incarnation, mut sequence, mut interval_ms) = (None, None, None, None);
-    let (mut flags, mut link, mut heard, mut kept, mut moves, mut stamp) = (None, None, None, None, None, None);
+    let (mut flags, mut link, mut heard, mut kept, mut stamp) = (None, None, None, None, None);
+    let (mut moves, mut conflicts) = (None, None);
     let mut links = Vec::new();
     let mut names = Vec::new();
     for field in Fields(bytes) {
@@ -71,6 +72,7 @@ fn fields(cluster: ClusterId, bytes: &[u8]) -> Result<Hello, Malformed> {
             HEARD => once(&mut heard, kind, read_heard(value))?,
             KEPT => once(&mut kept, kind, read_heard(value))?,
             MOVES => once(&mut moves, kind, read_moves(value))?,
+            CONFLICTS => once(&mut conflicts, kind, read_conflicts(value))?,
             STAMP => once(&mut stamp, kind, read_stamp(value))?,
             _ => {}
         }
@@ -97,6 +99,7 @@ fn fields(cluster: ClusterId, bytes: &[u8]) -> Result<Hello, Malformed> {
         heard: heard.ok_or(Malformed::Missing(HEARD))?,
         kept: kept.unwrap_or_default(),
         moves,
+        conflicts: conflicts.unwrap_or_default(),
         stamp: stamp.ok_or(Malformed::Missing(STAMP))?,
     })
 }
@@ -167,4 +170,15 @@ fn read_moves(mut rest: &[u8]) -> Option<Vec<Move>> {
         rest = tail;
     }
     Some(moves)
+}
+
+fn read_conflicts(mut rest: &[u8]) -> Option<Vec<Conflict>> {
+    let mut conflicts = Vec::new();
+    while !rest.is_empty() {
+        let (by, tail) = rest.split_first_chunk::<6>()?;
+        let (address, tail) = read_address(tail)?;
+        conflicts.push(Conflict { address, by: Mac(*by) });
+        rest = tail;
+    }
+    Some(conflicts)
 }

@@ -1,10 +1,11 @@
 //! A hello becomes authenticated bytes.
 
 use super::{
-    Hello, Key, MAX_ADDRESSES, MAX_HEARD, MAX_KEPT, MAX_LEN, MAX_LINKS, Move, SealError, Word,
+    Hello, Key, MAX_ADDRESSES, MAX_CONFLICTS, MAX_HEARD, MAX_KEPT, MAX_LEN, MAX_LINKS, Move, SealError, Word,
     tlv::{
-        FIELD_HEADER_LEN, FLAGS, HEADER_LEN, HEARD, HMAC_LEN, HmacSha256, INCARNATION, INTERVAL, KEPT, LEAVING, LINK,
-        LINK_INDEX, LINK_NAME, MAGIC, MOVES, NODE, READY, RESTARTING, SEQUENCE, STAMP, VERSION, is_node_name,
+        CONFLICTS, FIELD_HEADER_LEN, FLAGS, HEADER_LEN, HEARD, HMAC_LEN, HmacSha256, INCARNATION, INTERVAL, KEPT,
+        LEAVING, LINK, LINK_INDEX, LINK_NAME, MAGIC, MOVES, NODE, READY, RESTARTING, SEQUENCE, STAMP, VERSION,
+        is_node_name,
     },
 };
 use hmac::{KeyInit, Mac as _};
@@ -65,6 +66,11 @@ pub fn seal(hello: &Hello, key: &Key) -> Result<Vec<u8>, SealError> {
         }
         field(&mut fields, MOVES, &value);
     }
+    let room = MAX_LEN - HEADER_LEN - HMAC_LEN - OWN_LINK - 2 * FIELD_HEADER_LEN - 1;
+    let conflicts = conflicts(hello, room.saturating_sub(fields.len()));
+    if !conflicts.is_empty() {
+        field(&mut fields, CONFLICTS, &conflicts);
+    }
 
     let room = MAX_LEN - HEADER_LEN - HMAC_LEN - (FIELD_HEADER_LEN + 1);
     let room = room.saturating_sub(fields.len());
@@ -95,15 +101,30 @@ pub(super) const fn word_number(word: Word) -> u8 {
     }
 }
 
+/// The sending link with its name and an address of each family.
+const OWN_LINK: usize = 2 * FIELD_HEADER_LEN + 6 + 1 + super::IfName::MAX_LEN + 5 + 17;
+
 /// Bytes for words of hand-overs that are left in any case, beside the other fields at their longest and the sending link with its name and
 /// an address of each family; never so many that a node's other links go unnamed.
 pub(super) fn room_for_moves(node: usize, heard: usize) -> usize {
     const MOST: usize = 300;
     // Incarnation, sequence, interval, flags, stamp, link index; headers of node, heard-set, kept and moves.
     const FIXED: usize = 11 + 11 + 5 + 4 + 12 + 4 + 4 * FIELD_HEADER_LEN;
-    const OWN_LINK: usize = 2 * FIELD_HEADER_LEN + 6 + 1 + super::IfName::MAX_LEN + 5 + 17;
     let taken = HEADER_LEN + HMAC_LEN + FIXED + OWN_LINK + node + 4 * heard + 4 * MAX_KEPT;
     MAX_LEN.saturating_sub(taken).min(MOST)
+}
+
+/// As many as go into this many bytes.
+fn conflicts(hello: &Hello, room: usize) -> Vec<u8> {
+    let mut value = Vec::new();
+    for conflict in hello.conflicts.iter().take(MAX_CONFLICTS) {
+        if value.len() + conflict.by.0.len() + address_len(conflict.address) > room {
+            break;
+        }
+        value.extend(conflict.by.0);
+        push(&mut value, conflict.address);
+    }
+    value
 }
 
 pub(super) const fn move_len(said: &Move) -> usize {

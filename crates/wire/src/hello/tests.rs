@@ -30,6 +30,7 @@ fn hello() -> Hello {
         heard: vec![0xdead_beef, 7],
         kept: vec![],
         moves: None,
+        conflicts: vec![],
         stamp: Stamp { connected: true, resource_version: 4711 },
     }
 }
@@ -242,6 +243,31 @@ fn words_of_hand_overs() {
 }
 
 #[test]
+fn conflicts_with_foreign_stations() {
+    let conflict = |address: &str, last| Conflict { address: address.parse().unwrap(), by: Mac([2, 0, 0, 0, 0, last]) };
+    let with = Hello { conflicts: vec![conflict("192.0.2.1", 7), conflict("fd56::1", 8)], ..hello() };
+    assert_eq!(open(&seal(&with, &key(1)).unwrap(), CLUSTER, &[key(1)]).unwrap(), with);
+    let v4 = b"\x02\0\0\0\0\x07\x04\xc0\0\x02\x01";
+    let field = |value: &[u8]| [&[13, 0, u8::try_from(value.len()).unwrap()], value].concat();
+    assert_eq!(extended(&field(v4)).unwrap().conflicts, vec![conflict("192.0.2.1", 7)]);
+    for bad in [&v4[..10], &v4[..5], b"\x02\0\0\0\0\x07\x05\0\0\0\0"] {
+        assert_eq!(extended(&field(bad)), malformed(Malformed::Value(13)), "{bad:?}");
+    }
+    // A full hello carries as many as fit, and its own link with name and addresses in any case.
+    let many = |node: &str, heard| {
+        let conflicts = vec![conflict("fd56::1", 8); 20];
+        let moves = Some(vec![Move { word: Word::Own, group: Ipv6Addr::LOCALHOST.into(), peer: 0 }; 100]);
+        let mut full = Hello { conflicts, moves, node: node.into(), heard: vec![0; heard], ..hello() };
+        full.kept = vec![0; MAX_KEPT];
+        full.links[1].name = IfName::new("0123456789abcde");
+        let read = open(&seal(&full, &key(1)).unwrap(), CLUSTER, &[key(1)]).unwrap();
+        assert_eq!(read.links[usize::from(read.link)], full.links[1]);
+        read.conflicts.len()
+    };
+    assert_eq!((many(&"n".repeat(MAX_NODE), MAX_HEARD), many("w1", 3)), (0, MAX_CONFLICTS));
+}
+
+#[test]
 fn keys_are_long_enough_and_stay_secret() {
     assert_eq!(Key::new(&[b'k'; 15]), Err(KeyTooShort(15)));
     assert_eq!(format!("{:?}", Key::new(&[b'k'; 16]).unwrap()), "Key(…)");
@@ -263,19 +289,26 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn any_conflict()(address in any::<IpAddr>(), by in any::<[u8; 6]>()) -> Conflict {
+        Conflict { address, by: Mac(by) }
+    }
+}
+
+prop_compose! {
     fn any_hello()(
         cluster in any::<[u8; 16]>(), node in "[a-z0-9]([a-z0-9.-]{0,40}[a-z0-9])?",
         numbers in any::<(u64, u64, u64)>(), interval_ms in 1..u16::MAX, bits in any::<[bool; 4]>(),
         links in proptest::collection::vec(any_link(), 1..6), pick in any::<proptest::sample::Index>(),
         heard in proptest::collection::vec(any::<u32>(), 0..60), kept in proptest::collection::vec(any::<u32>(), 0..=MAX_KEPT),
         moves in proptest::option::of(proptest::collection::vec(any_move(), 0..6)),
+        conflicts in proptest::collection::vec(any_conflict(), 0..3),
     ) -> Hello {
         let (incarnation, sequence, resource_version) = numbers;
         let [ready, leaving, restarting, connected] = bits;
         Hello {
             cluster: ClusterId(cluster), node, incarnation, sequence, interval_ms,
             flags: Flags { ready, leaving, restarting },
-            link: u8::try_from(pick.index(links.len())).unwrap(), links, heard, kept, moves,
+            link: u8::try_from(pick.index(links.len())).unwrap(), links, heard, kept, moves, conflicts,
             stamp: Stamp { connected, resource_version },
         }
     }

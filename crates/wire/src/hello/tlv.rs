@@ -28,6 +28,8 @@ pub(super) const LINK_NAME: u8 = 10;
 pub(super) const KEPT: u8 = 11;
 /// Words of hand-overs: each what is said (1 byte), to whom (4), family (4 or 6) and address.
 pub(super) const MOVES: u8 = 12;
+/// Conflicts: each the station's MAC address (6 bytes), then family (4 or 6) and address.
+pub(super) const CONFLICTS: u8 = 13;
 
 pub(super) const READY: u8 = 1;
 pub(super) const LEAVING: u8 = 2;

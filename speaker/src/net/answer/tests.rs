@@ -59,6 +59,34 @@ fn arp_that_is_not_answered() {
 }
 
 #[test]
+fn what_is_withheld_is_not_answered_and_whoever_claims_or_probes_it_is_seen() {
+    let table = AnswerTable::default().with(
+        OWN,
+        &[(VIP4.into(), Claim::Withheld), (VIP6.into(), Claim::Withheld), (CLIENT4.into(), Claim::Own)].into(),
+    );
+    table.fence.set(GOOD_UNTIL);
+    let arp = |frame: ArpFrame| {
+        let bytes = frame.emit();
+        let Verdict { answer, sight } = judge_arp(&bytes, &table, GOOD_UNTIL);
+        (answer.err(), sight.map(|sight| sight.claim()))
+    };
+    let claimed = Some((VIP4.into(), CLIENT));
+    assert_eq!(arp(arp::ask(CLIENT, Ipv4Addr::LOCALHOST, VIP4, Mac::BROADCAST)), (Some(DropReason::Withheld), None));
+    assert_eq!(arp(arp::probe(CLIENT, VIP4)), (Some(DropReason::Withheld), claimed));
+    assert_eq!(arp(arp::gratuitous_request(CLIENT, VIP4)).1, claimed);
+    // One that is answered for is defended by the answer.
+    assert_eq!(arp(arp::probe(CLIENT, CLIENT4)), (None, None));
+
+    let probe = Solicitation::probe(CLIENT, VIP6).emit();
+    let Verdict { answer, sight } = judge_ndp(&probe, &table, GOOD_UNTIL);
+    assert_eq!(answer.unwrap_err(), DropReason::Withheld);
+    assert_eq!(sight.unwrap().claim(), (VIP6.into(), CLIENT));
+    let ask = Solicitation::ask(CLIENT, CLIENT6, VIP6, None).emit();
+    let Verdict { answer, sight } = judge_ndp(&ask, &table, GOOD_UNTIL);
+    assert_eq!((answer.unwrap_err(), sight), (DropReason::Withheld, None));
+}
+
+#[test]
 fn after_the_fence_nothing_is_answered() {
     let late = GOOD_UNTIL + std::time::Duration::from_micros(1);
     let request = arp::ask(CLIENT, CLIENT4, VIP4, Mac::BROADCAST).emit();
@@ -141,7 +169,8 @@ fn ndp_that_is_not_answered() {
 #[test]
 fn a_stand_in_gives_the_owners_place_and_sends_as_itself() {
     let mut table = table();
-    table.addresses.insert(VIP4.into(), Answer { unicast_only: false, claim: OTHER, counters: Arc::default() });
+    let answer = Answer { unicast_only: false, claim: OTHER, withheld: false, counters: Arc::default() };
+    table.addresses.insert(VIP4.into(), answer);
     let request = arp::ask(CLIENT, CLIENT4, VIP4, Mac::BROADCAST).emit();
     let frame = arp::parse(&judge_arp(&request, &table, GOOD_UNTIL).answer.unwrap().frame).unwrap();
     assert_eq!((frame.ethernet.source, frame.packet.sender_mac), (OWN, OTHER));

@@ -2,11 +2,12 @@
 
 use super::{neighbour, poke};
 use herald_core::{
+    announce::conflict::Policy,
     membership::Identity,
     ownership::{Moves, Snapshot},
     time::Timing,
 };
-use herald_netns::{Background, Host, Lan, Net, eventually};
+use herald_netns::{Background, Capture, Host, Lan, Net, eventually};
 use herald_runtime::{
     readiness::{Readiness, Weight},
     shutdown::Shutdown,
@@ -18,8 +19,14 @@ use herald_speaker::{
     net::hello_io::Keys,
 };
 use herald_testkit::build;
-use herald_wire::hello::{ClusterId, Key};
-use std::{sync::Arc, time::Duration};
+use herald_wire::{
+    Mac, arp,
+    hello::{ClusterId, Key},
+};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::sync::{mpsc, watch};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId([9; 16]);
@@ -38,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) shutdown: Shutdown,
     pub(crate) speaker: Option<Background>,
     pub(crate) snapshot: watch::Sender<Option<Arc<Snapshot>>>,
+    /// What it told on Services.
+    pub(crate) told: Arc<Mutex<Vec<String>>>,
 }
 
 /// One Service with an address of each family.
@@ -53,12 +62,13 @@ impl Node {
         let port = lan.attach(&host, "eth0");
         host.cmd(&format!("ip address add 192.168.56.{number}/24 dev eth0"));
         let snapshot = watch::channel(Some(Arc::new(cluster()))).0;
-        Self { name, host, port, shutdown: Shutdown::manual(), speaker: None, snapshot }
+        Self { name, host, port, shutdown: Shutdown::manual(), speaker: None, snapshot, told: Arc::default() }
     }
 
     pub(crate) fn start(&mut self) {
         self.shutdown = Shutdown::manual();
         let (name, shutdown, snapshot) = (self.name, self.shutdown.clone(), self.snapshot.subscribe());
+        let told = Arc::clone(&self.told);
         self.speaker = Some(self.host.start(move |up| async move {
             let links = LinkWatch::start(Exclude::new(["^veth"]).unwrap().fixed()).await.unwrap();
             let (_keys, keys) =
@@ -69,6 +79,7 @@ impl Node {
                 moves: MOVES,
                 me: Identity { cluster: CLUSTER, node: name.into(), incarnation: driver::incarnation() },
                 timing: Timing::default(),
+                conflict_policy: Policy::default(),
                 hello_port: 0,
                 links: links.links(),
                 observed: snapshot,
@@ -77,7 +88,7 @@ impl Node {
                 debug,
                 scrape: watch::channel(Arc::new(Scrape::default())).0,
                 membership: Readiness::new().condition("membership", Weight::Blocking),
-                on_service: Box::new(|_, _, _| {}),
+                on_service: Box::new(move |_, _, what| told.lock().unwrap().push(format!("{what:?}"))),
             };
             up.now();
             driver::run(resources, shutdown).await;
@@ -100,6 +111,14 @@ impl Node {
     }
 }
 
+/// ARP frames that say where VIP4 is: what they say, and which station sent them.
+pub(crate) fn said_of_vip(capture: &Capture) -> Vec<(Mac, Mac)> {
+    let frames = capture.frames();
+    let said = frames.iter().filter_map(|frame| arp::parse(frame).ok());
+    let said = said.filter(|frame| frame.packet.sender_ip.to_string() == VIP4);
+    said.map(|frame| (frame.packet.sender_mac, frame.ethernet.source)).collect()
+}
+
 pub(crate) struct Site {
     pub(crate) lan: Lan,
     pub(crate) client: Host,
@@ -110,6 +129,11 @@ pub(crate) struct Site {
 pub(crate) fn site() -> Site {
     let net = Net::new();
     let lan = net.lan("lan");
+    site_on(net, lan)
+}
+
+/// The same on a LAN where something is already.
+pub(crate) fn site_on(net: Net, lan: Lan) -> Site {
     let client = net.host("client");
     lan.attach(&client, "eth0");
     client.cmd("ip address add 192.168.56.200/24 dev eth0");

@@ -58,8 +58,10 @@ pub enum Hold {
 /// What follows for answering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Nothing is answered.
+    /// Nothing is answered, by nobody.
     Nothing,
+    /// Nothing is answered here: another node has it, or is to have it.
+    Elsewhere,
     /// Every request is answered.
     Holder {
         /// As the owner; otherwise until it is asked.

@@ -3,7 +3,7 @@
 use crate::{
     LinkName, NodeName,
     membership::Member,
-    ownership::{Dropped, Group, Plan},
+    ownership::{Dropped, Group, Plan, Whose},
     time::Moment,
 };
 use herald_wire::hello::{ClusterId, Stamp, peer_hash};
@@ -34,7 +34,11 @@ pub struct View<'a> {
 
 impl View<'_> {
     pub(super) fn owns(&self, group: &Group, node: &NodeName) -> bool {
-        self.plan.owns(group, self.link, self.members, node)
+        self.whose(group, node) == Whose::This
+    }
+
+    pub(super) fn whose(&self, group: &Group, node: &NodeName) -> Whose {
+        self.plan.whose(group, self.link, self.members, node)
     }
 
     /// Whether it can be talked to about hand-overs.

@@ -88,12 +88,12 @@ const HOLDER: Role = Role::Holder { owner: true, quiet: false };
 #[test]
 fn the_owner_lives_and_is_asked() {
     let mut a = Machine::new(&without(&["a"], services(1)));
-    assert_eq!(a.settle(None), [Role::Nothing]);
-    assert_eq!(a.change(&without(&["b", "c"], services(1))), [Role::Nothing]);
+    assert_eq!(a.settle(None), [Role::Elsewhere]);
+    assert_eq!(a.change(&without(&["b", "c"], services(1))), [Role::Elsewhere]);
     let asked: Vec<Word> = a.said().into_iter().map(|said| said.word).collect();
     assert_eq!(asked, [Word::Ask]);
     a.hear("b", Word::Release, "c");
-    assert_eq!(a.settle(None), [Role::Nothing], "somebody else got it");
+    assert_eq!(a.settle(None), [Role::Elsewhere], "somebody else got it");
     a.hear("b", Word::Release, "a");
     assert_eq!(a.settle(None), [Role::Holder { owner: true, quiet: true }]);
     assert_eq!(a.said()[0].word, Word::Own);
@@ -132,7 +132,7 @@ fn without_consent_it_is_taken_when_the_cluster_rules_the_other_out() {
     a.settle(None);
     a.change(&without(&["b", "c"], services(1)));
     a.pass(1999);
-    assert_eq!(a.settle(None), [Role::Nothing]);
+    assert_eq!(a.settle(None), [Role::Elsewhere]);
     a.pass(1);
     assert_eq!(a.settle(None), [HOLDER]);
     assert_eq!(a.holder.take_told().last().unwrap().1, HandOver::Forced);
@@ -151,7 +151,7 @@ fn a_holder_answers_until_the_new_one_does_and_then_drains() {
     a.hear("b", Word::Own, "");
     assert_eq!(a.settle(None), [Role::Draining]);
     a.pass(31_001);
-    assert_eq!(a.settle(None), [Role::Nothing]);
+    assert_eq!(a.settle(None), [Role::Elsewhere]);
 }
 
 #[test]
