@@ -9,7 +9,7 @@ use crate::{
         hello_io::{Carrier, Heard, Keys},
         hello_udp::HelloUdp,
         responder::Seen,
-        sys::{boottime, wake_soon},
+        sys::{boottime, release_memory, wake_soon},
     },
     ports::{Ports, Sinks},
     show::{Notes, Shown},
@@ -32,7 +32,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     task::yield_now,
-    time::sleep,
+    time::{Instant, sleep},
 };
 
 /// Hellos and sights that wait for the driver; more are dropped and counted.
@@ -41,6 +41,8 @@ const QUEUE: usize = 1024;
 const IDLE: Duration = Duration::from_secs(1);
 /// After a link's sockets could not be opened.
 const REOPEN: Duration = Duration::from_secs(2);
+/// Memory that was used once is given back so often.
+const RELEASE: Duration = Duration::from_secs(60);
 /// How often received frames that still wait in the kernel are given a chance before deadlines are judged.
 const DRAINS: usize = 8;
 /// The last hello is said this often, as nobody asks for it again.
@@ -146,6 +148,7 @@ impl Driver {
         self.take_keys();
         self.follow_links();
         self.take_observed();
+        let mut release = Box::pin(sleep(RELEASE));
         loop {
             let now = boottime();
             let pause = self.speaker.next_deadline().map_or(IDLE, |deadline| deadline.since(now)).min(IDLE);
@@ -162,6 +165,12 @@ impl Driver {
                 Some(request) = self.resources.debug.recv() => self.show(request),
                 () = sleep(pause) => {}
                 () = sleep(REOPEN), if reopen => self.follow_links(),
+                () = &mut release => {
+                    if let Err(error) = release_memory() {
+                        tracing::debug!(%error, "memory of the start is not given back");
+                    }
+                    release.as_mut().reset(Instant::now() + RELEASE);
+                }
             }
             if self.speaker.is_due(boottime()) {
                 self.drain().await;
