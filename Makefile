@@ -105,9 +105,9 @@ bench: image ## All figures: table, JSON, docs/benchmarks (40 minutes; BENCH=--q
 	$(CARGO) run --locked --package herald-bench -- --publish docs/benchmarks $(BENCH)
 
 .PHONY: soak
-soak: image ## An hour with all processors busy, an hour with starved speakers
+soak: image ## An hour with all processors busy, one with starved speakers, 10,000 Services
 	$(call say,two hours under load)
-	$(CARGO) run --locked --package herald-bench -- --only busy --only limited --soak 60
+	$(CARGO) run --locked --package herald-bench -- --only busy --only limited --only ten-thousand --soak 60
 
 .PHONY: fuzz
 fuzz: ## Parsers and codecs (nightly Rust and cargo-fuzz; FUZZ_SECONDS=60 each)

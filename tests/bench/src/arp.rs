@@ -18,7 +18,11 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// The client's raw ARP socket.
+/// Who asks: a station of its own behind the client's card. Were it the client itself, every answer would also tell the client's kernel where
+/// the address is, and a neighbour that a hand-over leaves alone would move with it.
+const ASKER: (Mac, Ipv4Addr) = (Mac([0x06, 0, 0, 0, 0, 0xfa]), Ipv4Addr::new(192, 168, 56, 250));
+
+/// A raw ARP socket on the client's card, as [`ASKER`].
 #[derive(Debug)]
 pub struct ArpPort {
     socket: Socket,
@@ -63,16 +67,17 @@ impl ArpPort {
         Self::open_on(lab, Host::Client)
     }
 
-    /// Opens it in any host's network, as that host.
+    /// Opens it in any host's network.
     ///
     /// # Errors
     /// The lab is down; no permission for raw sockets.
     pub fn open_on(lab: &Lab, host: Host) -> Result<Self> {
         let socket = lab.in_netns(host, open)?.map_err(Error::io("opening the client's ARP socket"))?;
-        Ok(Self { socket, mac: mac_of(host), ip: host.ipv4(Lan::First) })
+        let (mac, ip) = ASKER;
+        Ok(Self { socket, mac, ip })
     }
 
-    /// The client's MAC address.
+    /// The MAC address that asks.
     #[must_use]
     pub const fn mac(&self) -> Mac {
         self.mac

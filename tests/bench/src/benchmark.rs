@@ -69,7 +69,7 @@ pub enum Benchmark {
 }
 
 /// So that addresses return soon to a node that was away, and its turn comes again. Neither is a part of taking over from a dead node.
-const DRAIN: &str = "speaker.drain=2s";
+const DRAIN: &str = "speaker.drain=1s";
 /// See [`DRAIN`].
 const HOLD_OFF: &str = "speaker.holdOff=1s";
 
@@ -164,6 +164,12 @@ impl Benchmark {
     #[must_use]
     pub fn failures() -> Vec<String> {
         Self::ALL.into_iter().filter(|benchmark| benchmark.failure().is_some()).map(Self::name).collect()
+    }
+
+    /// Whether it is measured when none is named. 10,000 Services take longer to make and to remove than all faults.
+    #[must_use]
+    pub const fn is_default(self) -> bool {
+        !matches!(self, Self::TenThousand)
     }
 
     /// Whether any implementation can be measured, as it stands.

@@ -12,7 +12,11 @@ use crate::{
     stats::millis,
 };
 use herald_lab::Host;
-use std::{net::Ipv4Addr, thread, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    thread,
+    time::{Duration, Instant},
+};
 
 /// How it is measured; what is done stands before it.
 pub const METHOD: &str = "while the client asks every 5 ms by one UDP flow and every 50 ms on each of 20 TCP connections. The only endpoint is on \
@@ -20,18 +24,27 @@ the control plane, which stays on and never announces. Outage: longest time betw
 is measured again when its node announces it again";
 
 /// The flow works for so long before.
-const BEFORE: Duration = Duration::from_millis(400);
+const BEFORE: Duration = Duration::from_millis(250);
 /// The fault has shown by then.
 const SHOWN: Duration = Duration::from_millis(100);
 /// What is watched after the flow works again.
-const AFTER: Duration = Duration::from_millis(400);
-/// For the flow to work again: others need seconds.
-const PATIENCE: Duration = Duration::from_secs(90);
+const AFTER: Duration = Duration::from_millis(250);
+/// For the flow to work again: some need seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Outages that do not end, before the rest of the trials is saved: they would say the same.
+const ENOUGH: usize = 2;
 /// For a node that was switched on to have started what it starts: its load would be part of the next trial.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// One trial.
+struct Seen {
+    reading: Reading,
+    /// The outage was over within [`PATIENCE`]; otherwise its length is what was watched of it.
+    is_over: bool,
+}
+
 /// Between the beginning of the fault and its end.
-fn observe(stage: &Stage, fault: Fault, node: Host, ip: Ipv4Addr) -> Result<Reading> {
+fn observe(stage: &Stage, fault: Fault, node: Host, ip: Ipv4Addr) -> Result<Seen> {
     let (lab, client) = (stage.lab(), stage.subject.client);
     let port = ArpPort::open_on(lab, client)?;
     let meter = Meter::start(lab, client, ip, FAILURES)?;
@@ -42,20 +55,22 @@ fn observe(stage: &Stage, fault: Fault, node: Host, ip: Ipv4Addr) -> Result<Read
         return Err(Error::NotSeen(format!("{node} announcing {ip} right before the fault")));
     }
     fault.begin(lab, node)?;
+    let began = Instant::now();
     thread::sleep(SHOWN);
-    let works = meter.await_flow(PATIENCE);
+    let is_over = meter.await_flow(PATIENCE);
     thread::sleep(AFTER);
-    let reading = meter.finish();
-    if !works {
-        return Err(Error::NotSeen(format!("answers on {ip} within {PATIENCE:?} of {fault:?} at {node}")));
+    // What is late here is part of the outage, or not of it at all.
+    let mut reading = meter.finish(SHOWN);
+    if !is_over {
+        reading.silence = reading.silence.max(began.elapsed());
     }
     if reading.lost == 0 {
         return Err(Error::NotSeen(format!("an effect of {fault:?} at {node} on {ip}: it did not carry the flow")));
     }
-    Ok(reading)
+    Ok(Seen { reading, is_over })
 }
 
-fn trial(stage: &Stage, fault: Fault, node: Host, ip: Ipv4Addr) -> Result<Reading> {
+fn trial(stage: &Stage, fault: Fault, node: Host, ip: Ipv4Addr) -> Result<Seen> {
     stage.await_home(node, ip)?;
     let seen = observe(stage, fault, node, ip);
     fault.end(stage.lab(), node)?;
@@ -72,22 +87,27 @@ fn trial(stage: &Stage, fault: Fault, node: Host, ip: Ipv4Addr) -> Result<Readin
 /// An address was not taken over, or not returned.
 pub fn measure(stage: &mut Stage, name: &str, fault: Fault, meanwhile: Meanwhile) -> Result<Vec<Figure>> {
     let (homes, trials) = (stage.homes()?, stage.effort.trials);
-    let (mut readings, mut failed) = (Vec::new(), Vec::new());
-    let trouble = meanwhile.begin(stage.lab(), &stage.subject.nodes)?;
+    let (mut readings, mut failed, mut endless) = (Vec::new(), Vec::new(), 0);
+    let trouble = meanwhile.begin(stage.lab())?;
     for number in 0..trials {
         let Some((node, ip)) = homes.iter().nth(number % homes.len()) else { break };
         match trial(stage, fault, *node, *ip) {
-            Ok(reading) => {
+            Ok(Seen { reading, is_over }) => {
                 eprintln!(
-                    "  trial {:>2} of {trials}: {node}, {ip} silent for {:.0} ms, {} datagrams lost, {} of {} connections broken, client's own longest pause {:.0} ms",
+                    "  trial {:>2} of {trials}: {node}, {ip} silent for {:.0} ms{}, {} datagrams lost, {} of {} connections broken, client's own longest pause {:.0} ms",
                     number + 1,
                     millis(reading.silence),
+                    if is_over { "" } else { " and not over" },
                     reading.lost,
                     reading.lines.broken,
                     reading.lines.opened,
                     millis(reading.pause)
                 );
                 readings.push(reading);
+                endless += usize::from(!is_over);
+                if endless == ENOUGH {
+                    break;
+                }
             }
             Err(error) => {
                 eprintln!("  trial {:>2} of {trials}: {error}", number + 1);
@@ -104,11 +124,16 @@ pub fn measure(stage: &mut Stage, name: &str, fault: Fault, meanwhile: Meanwhile
         _ => {}
     }
     let all = |value: fn(&Reading) -> f64| readings.iter().map(value).collect::<Vec<f64>>();
-    Ok(vec![
+    let mut figures = vec![
         Figure::new(format!("outage: {name}"), Unit::Millis, &all(|reading| millis(reading.silence)))?,
         Figure::new("- the client's own longest pause", Unit::Millis, &all(|reading| millis(reading.pause)))?,
         Figure::new("- connections broken, of 20", Unit::Pieces, &all(|reading| count(reading.lines.broken)))?,
-    ])
+    ];
+    if endless > 0 {
+        let name = format!("- outages that were not over after {} s, when the fault was undone", PATIENCE.as_secs());
+        figures.push(Figure::new(name, Unit::Pieces, &[count(endless)])?);
+    }
+    Ok(figures)
 }
 
 /// A number of things.

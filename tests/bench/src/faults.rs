@@ -91,12 +91,16 @@ pub struct Trouble<'a> {
     slowing: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
 }
 
+/// For everybody to know what is wrong.
+const SETTLE: Duration = Duration::from_secs(5);
+
 impl Meanwhile {
-    /// Begins it at all these nodes.
+    /// Begins it at all nodes.
     ///
     /// # Errors
     /// The lab's.
-    pub fn begin<'a>(self, lab: &'a Lab, nodes: &[Host]) -> Result<Trouble<'a>> {
+    pub fn begin(self, lab: &Lab) -> Result<Trouble<'_>> {
+        let nodes = &lab.nodes();
         let mut trouble = Trouble { lab, kind: self, slowing: None };
         match self {
             Self::Nothing => {}
@@ -107,6 +111,10 @@ impl Meanwhile {
             Self::Loss(percent) => filter(lab, FILTER_MEANWHILE, "egress", nodes, &loss(percent))?,
             Self::ApiAway => lab.stop_api()?,
             Self::ApiSlow => trouble.slowing = Some(slow_down(lab.program_pids(Host::ControlPlane, "kube-apiserver"))),
+        }
+        if self != Self::Nothing {
+            // It is to be the state of the network and not an event in it.
+            thread::sleep(SETTLE);
         }
         Ok(trouble)
     }

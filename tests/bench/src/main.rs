@@ -203,7 +203,8 @@ impl Bench {
     fn run(mut self) -> bool {
         let all = self.cli.only.is_empty();
         let external = self.cli.external.is_asked_for();
-        let wanted = |it: &Benchmark| (all && (!external || it.is_for_all())) || self.cli.only.contains(it);
+        let wanted =
+            |it: &Benchmark| (all && it.is_default() && (!external || it.is_for_all())) || self.cli.only.contains(it);
         let wanted: Vec<Benchmark> = Benchmark::ALL.into_iter().filter(wanted).collect();
         let (mut records, mut missing, start) = (Vec::new(), Vec::new(), Instant::now());
         for (number, benchmark) in wanted.iter().enumerate() {

@@ -43,7 +43,7 @@ pub fn resident(cluster: &Cluster, component: &str, name: &str) -> Result<Figure
 /// A process went away meanwhile.
 pub fn measure(cluster: &Cluster) -> Result<Vec<Figure>> {
     Many::THOUSAND.ensure(cluster)?;
-    eprintln!("  waiting for two minutes");
+    eprintln!("  waiting for a minute, and measuring for one");
     thread::sleep(MINUTE);
     let mut components = Vec::new();
     for component in ["speaker", "controller"] {

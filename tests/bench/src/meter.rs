@@ -18,6 +18,8 @@ use std::{
 pub const FAILURES: Duration = Duration::from_millis(5);
 /// Between two datagrams when something is moved.
 pub const MOVES: Duration = Duration::from_millis(1);
+/// Answers that come so late are answers, where every lost datagram counts.
+pub const LATE: Duration = Duration::from_millis(500);
 /// Connections held beside.
 pub const CONNECTIONS: usize = 20;
 
@@ -98,11 +100,11 @@ impl Meter {
         false
     }
 
-    /// Ends it.
+    /// Ends it; `late` is how long late answers are waited for.
     #[must_use]
-    pub fn finish(mut self) -> Reading {
+    pub fn finish(mut self, late: Duration) -> Reading {
         self.hang_up();
-        let outage = self.probe.finish();
+        let outage = self.probe.finish_within(late);
         Reading {
             silence: longest_silence(&outage),
             lost: outage.lost,

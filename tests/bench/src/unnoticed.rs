@@ -5,14 +5,16 @@ use crate::{
     claims::{Claims, ClaimsSeen},
     failures::count,
     faults::signal,
-    meter::{FAILURES, Meter, Reading},
+    meter::{FAILURES, LATE, Meter, Reading},
     report::{Figure, Stat, Unit},
     stage::Stage,
     stats::millis,
 };
 use herald_lab::Host;
+use herald_wire::Mac;
 use nix::sys::signal::Signal;
 use std::{
+    collections::BTreeMap,
     net::Ipv4Addr,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -21,7 +23,7 @@ use std::{
 
 /// How the speakers' own faults are measured.
 pub const SPEAKERS: &str = "the speaker of the node that announces is killed (SIGKILL; kubelet starts it again), its pod deleted (another one comes), and \
-stopped for two seconds (SIGSTOP, SIGCONT), one after the other, while the client asks every 5 ms by UDP and every 50 ms on each of 20 TCP connections. \
+stopped for 1.5 seconds (SIGSTOP, SIGCONT), one after the other, while the client asks every 5 ms by UDP and every 50 ms on each of 20 TCP connections. \
 Addresses moved: claims of the addresses of all nodes for another MAC address, seen by a client that listens and asks for each every 100 ms";
 /// How a rolling update is measured.
 pub const ROLLOUT: &str =
@@ -38,11 +40,11 @@ const ASK: Duration = Duration::from_millis(100);
 /// The same over a long time.
 const ASK_SELDOM: Duration = Duration::from_secs(1);
 /// A speaker stands still.
-const FROZEN: Duration = Duration::from_secs(2);
+const FROZEN: Duration = Duration::from_millis(1500);
 /// Watched after the end of what is done.
 const AFTER: Duration = Duration::from_millis(700);
 /// Watched while kubelet starts a container or a pod.
-const RESTART: Duration = Duration::from_millis(2500);
+const RESTART: Duration = Duration::from_millis(2000);
 
 /// What was seen of one event, and what was to be kept.
 struct Seen {
@@ -50,14 +52,22 @@ struct Seen {
     claims: ClaimsSeen,
 }
 
+/// Where every watched address is, and stays.
+type Owners = BTreeMap<Ipv4Addr, Mac>;
+
 /// The client is at work and listens while something is done.
-fn watch(stage: &mut Stage, ip: Ipv4Addr, ask: Duration, work: impl FnOnce(&Stage) -> Result<()>) -> Result<Seen> {
-    let owners = stage.owners()?;
+fn watch(
+    stage: &Stage,
+    ip: Ipv4Addr,
+    owners: &Owners,
+    ask: Duration,
+    work: impl FnOnce() -> Result<()>,
+) -> Result<Seen> {
     let meter = Meter::start(stage.lab(), stage.subject.client, ip, FAILURES)?;
-    let claims = Claims::watch(stage.lab(), stage.subject.client, owners, ask)?;
+    let claims = Claims::watch(stage.lab(), stage.subject.client, owners.clone(), ask)?;
     thread::sleep(Duration::from_millis(300));
-    let done = work(stage);
-    let seen = Seen { reading: meter.finish(), claims: claims.finish()? };
+    let done = work();
+    let seen = Seen { reading: meter.finish(LATE), claims: claims.finish()? };
     done.map(|()| seen)
 }
 
@@ -103,12 +113,13 @@ fn delete_pod(stage: &Stage, node: Host) -> Result<()> {
 /// # Errors
 /// A speaker did not come back.
 pub fn speakers(stage: &mut Stage) -> Result<Vec<Figure>> {
-    let (homes, trials) = (stage.homes()?, stage.effort.trials);
+    let (homes, owners, trials) = (stage.homes()?, stage.owners()?, stage.effort.trials);
+    let stage = &*stage;
     let (mut killed, mut deleted, mut frozen) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..trials {
         let Some((node, ip)) = homes.iter().nth(number % homes.len()) else { break };
         let pids = stage.subject.pids(stage.lab(), *node)?;
-        let seen = watch(stage, *ip, ASK, |_| {
+        let seen = watch(stage, *ip, &owners, ASK, || {
             signal(&pids, Signal::SIGKILL);
             thread::sleep(RESTART);
             Ok(())
@@ -116,7 +127,7 @@ pub fn speakers(stage: &mut Stage) -> Result<Vec<Figure>> {
         tell(&format!("{:>2} of {trials}, {node} killed ", number + 1), &seen);
         killed.push(seen);
         // A new pod also ends kubelet's growing pause before it restarts a container that died often.
-        let seen = watch(stage, *ip, ASK, |stage| {
+        let seen = watch(stage, *ip, &owners, ASK, || {
             delete_pod(stage, *node)?;
             thread::sleep(RESTART);
             Ok(())
@@ -124,7 +135,7 @@ pub fn speakers(stage: &mut Stage) -> Result<Vec<Figure>> {
         tell(&format!("{:>2} of {trials}, {node} deleted", number + 1), &seen);
         deleted.push(seen);
         let pids = stage.subject.pids(stage.lab(), *node)?;
-        let seen = watch(stage, *ip, ASK, |_| {
+        let seen = watch(stage, *ip, &owners, ASK, || {
             signal(&pids, Signal::SIGSTOP);
             thread::sleep(FROZEN);
             signal(&pids, Signal::SIGCONT);
@@ -145,11 +156,12 @@ pub fn speakers(stage: &mut Stage) -> Result<Vec<Figure>> {
 /// # Errors
 /// kubectl's.
 pub fn rollout(stage: &mut Stage) -> Result<Vec<Figure>> {
-    let (homes, rollouts) = (stage.homes()?, stage.effort.rollouts);
+    let (homes, owners, rollouts) = (stage.homes()?, stage.owners()?, stage.effort.rollouts);
+    let stage = &*stage;
     let mut all = Vec::new();
     for number in 0..rollouts {
         let Some((_, ip)) = homes.iter().nth(number % homes.len()) else { break };
-        let seen = watch(stage, *ip, ASK, |stage| {
+        let seen = watch(stage, *ip, &owners, ASK, || {
             stage.subject.roll_out(stage.lab())?;
             thread::sleep(AFTER);
             Ok(())
@@ -162,9 +174,9 @@ pub fn rollout(stage: &mut Stage) -> Result<Vec<Figure>> {
 
 /// Watches for the whole time, telling every minute that it goes on.
 fn soak(stage: &mut Stage, what: &str) -> Result<Vec<Figure>> {
-    let (homes, time) = (stage.homes()?, stage.effort.soak);
+    let (homes, owners, time) = (stage.homes()?, stage.owners()?, stage.effort.soak);
     let Some(ip) = homes.values().next().copied() else { return Ok(Vec::new()) };
-    let seen = watch(stage, ip, ASK_SELDOM, |_| {
+    let seen = watch(stage, ip, &owners, ASK_SELDOM, || {
         let start = Instant::now();
         while start.elapsed() < time {
             let left = time.saturating_sub(start.elapsed());
@@ -210,7 +222,6 @@ pub fn limited(stage: &mut Stage) -> Result<Vec<Figure>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     #[test]
     fn one_move_or_broken_connection_misses_the_budget() {

@@ -13,13 +13,14 @@ use crate::error::{Error, Result};
 use crate::http;
 use crate::outage::{Outage, Sample};
 
-/// How long late answers are waited for at the end.
+/// How long late answers are waited for at the end, unless it is said.
 const LATE: Duration = Duration::from_millis(500);
 
 /// UDP datagrams at a steady pace from the client to the echo server, numbered and timed on one clock.
 #[derive(Debug)]
 pub struct Probe {
     stop: Arc<AtomicBool>,
+    silent: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
     sender: JoinHandle<Vec<Instant>>,
     receiver: JoinHandle<Vec<(u64, Instant)>>,
@@ -52,14 +53,9 @@ impl Probe {
         });
         let sender = thread::spawn({
             let stop = Arc::clone(&stop);
-            move || {
-                let sent = send(&socket, to, interval, &stop);
-                thread::sleep(LATE);
-                silent.store(true, Ordering::Relaxed);
-                sent
-            }
+            move || send(&socket, to, interval, &stop)
         });
-        Ok(Self { stop, answered, sender, receiver })
+        Ok(Self { stop, silent, answered, sender, receiver })
     }
 
     /// Answers so far.
@@ -71,8 +67,16 @@ impl Probe {
     /// Stops asking, waits half a second for late answers, and tells what was seen.
     #[must_use]
     pub fn finish(self) -> Outage {
+        self.finish_within(LATE)
+    }
+
+    /// [`Probe::finish`], waiting so long for late answers.
+    #[must_use]
+    pub fn finish_within(self, late: Duration) -> Outage {
         self.stop.store(true, Ordering::Relaxed);
         let sent = self.sender.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        thread::sleep(late);
+        self.silent.store(true, Ordering::Relaxed);
         let answers = self.receiver.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let mut samples: Vec<Sample> = sent.into_iter().map(|sent| Sample { sent, answered: None }).collect();
         for (number, at) in answers {
