@@ -1,15 +1,16 @@
 //! The one binary of Herald; no logic here.
 
+mod client;
 mod diagnose;
 mod import;
+mod steer;
 mod texts;
 mod validate;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use diagnose::DiagnoseError;
 use herald_controller::ControllerConfig;
 use herald_runtime::{
-    client,
+    client::connect,
     log::{self, LogFormat},
     shutdown::Shutdown,
 };
@@ -43,6 +44,8 @@ enum Command {
     Import(import::ImportArgs),
     Status(diagnose::StatusArgs),
     Explain(diagnose::ExplainArgs),
+    Evacuate(steer::EvacuateArgs),
+    Move(steer::MoveArgs),
     /// Print the version
     Version,
 }
@@ -58,8 +61,10 @@ fn main() -> ExitCode {
         Command::Speaker(config) => speaker(config),
         Command::Validate(args) => return ended(args.run(&mut io::stdout().lock(), &mut io::stderr().lock())),
         Command::Import(args) => return ended(args.run(&mut io::stdout().lock(), &mut io::stderr().lock())),
-        Command::Status(args) => return ended(diagnose(async |out| args.run(out).await)),
-        Command::Explain(args) => return ended(diagnose(async |out| args.run(out).await)),
+        Command::Status(args) => return ended(ask(async |out| args.run(out).await)),
+        Command::Explain(args) => return ended(ask(async |out| args.run(out).await)),
+        Command::Evacuate(args) => return ended(ask(async |out| args.run(out).await)),
+        Command::Move(args) => return ended(ask(async |out| args.run(out).await)),
         Command::Version => {
             say(env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -84,13 +89,13 @@ fn ended<E: Error>(result: Result<ExitCode, E>) -> ExitCode {
 
 fn controller(config: ControllerConfig) -> Result<(), Box<dyn Error>> {
     daemon(config.common.log_format, &config.common.log_level.clone(), async |shutdown| {
-        Ok(herald_controller::run(config, client::connect().await?, shutdown).await?)
+        Ok(herald_controller::run(config, connect().await?, shutdown).await?)
     })
 }
 
 fn speaker(config: SpeakerConfig) -> Result<(), Box<dyn Error>> {
     daemon(config.common.log_format, &config.common.log_level.clone(), async |shutdown| {
-        Ok(herald_speaker::run(config, client::connect().await?, shutdown).await?)
+        Ok(herald_speaker::run(config, connect().await?, shutdown).await?)
     })
 }
 
@@ -106,9 +111,7 @@ fn daemon(
 }
 
 /// Asks a cluster.
-fn diagnose(
-    run: impl AsyncFnOnce(&mut StdoutLock<'_>) -> Result<ExitCode, DiagnoseError>,
-) -> Result<ExitCode, DiagnoseError> {
+fn ask<E: From<io::Error>>(run: impl AsyncFnOnce(&mut StdoutLock<'_>) -> Result<ExitCode, E>) -> Result<ExitCode, E> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(run(&mut io::stdout().lock()))
 }

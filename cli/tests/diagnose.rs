@@ -22,6 +22,21 @@ fn a_kubeconfig_that_is_not_there_is_named() {
 }
 
 #[test]
+fn what_cannot_be_asked_for_is_said_before_anybody_is_asked() {
+    for args in [
+        &["evacuate"][..],
+        &["evacuate", "w1", "--for", "2 hours"],
+        &["evacuate", "w1", "--for", "31d"],
+        &["evacuate", "w1", "--for", "1h", "--end"],
+        &["move", "192.0.2.1"],
+        &["move", "shop/web", "w1"],
+        &["move", "--end", "192.0.2.1", "w1"],
+    ] {
+        assert!(!cannot(args).unwrap().is_empty());
+    }
+}
+
+#[test]
 fn a_server_that_cannot_be_reached_is_no_answer() {
     // A port that was free a moment ago: nobody listens there.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -35,6 +50,15 @@ fn a_server_that_cannot_be_reached_is_no_answer() {
     for args in [&["status"][..], &["explain", "service", "shop/web", "-o", "json"]] {
         let said = cannot(&[args, &["--kubeconfig", kubeconfig]].concat()).unwrap();
         assert!(said.contains("the API server cannot be asked") && said.contains("onnection refused"), "{said}");
+    }
+    for (args, what) in [
+        (&["evacuate", "w1-k8s"][..], "Node w1-k8s cannot be annotated"),
+        (&["evacuate", "--end", "w1-k8s"], "Node w1-k8s cannot be annotated"),
+        (&["move", "192.0.2.1", "w1-k8s", "--for", "2h"], "Node w1-k8s cannot be read"),
+        (&["move", "--end", "192.0.2.1"], "Services cannot be listed"),
+    ] {
+        let said = cannot(&[args, &["--kubeconfig", kubeconfig]].concat()).unwrap();
+        assert!(said.contains(what) && said.contains("onnection refused"), "{said}");
     }
     let said = cannot(&["status", "--kubeconfig", kubeconfig, "--context", "other"]).unwrap();
     assert!(said.contains("--context"), "{said}");

@@ -2,12 +2,13 @@
 
 use crate::{links::Links, metrics::Gratuitous, net::answer::Answer, ports::Ports};
 use herald_api::state::{
-    self, AnswerState, ClaimState, GroupState, Known, LinkState, MemberState, ServiceState, SnapshotState,
-    SpeakerState, VerdictState,
+    self, AnswerState, ClaimState, EvacuationState, GroupState, Known, LinkState, MemberState, MoveState, ServiceState,
+    SnapshotState, SpeakerState, VerdictState,
 };
 use herald_core::{
     LinkName, NodeName,
     membership::Member,
+    node::Evacuation,
     ownership::Verdict,
     speaker::{self, Speaker, State},
     time::Moment,
@@ -69,6 +70,11 @@ fn millis(from: Moment, now: Moment) -> u64 {
     u64::try_from(now.since(from).as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Seconds since the epoch, as RFC 3339.
+fn moment(seconds: i64) -> String {
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).to_string()
+}
+
 impl Shown<'_> {
     /// The state, of the Services that are asked for.
     pub(crate) fn state(&self, request: &DebugRequest) -> SpeakerState {
@@ -83,8 +89,13 @@ impl Shown<'_> {
         let announcing = self.speaker.announcing();
         let services = state.services.iter().map(|(key, service, silent)| {
             let announced = announcing.get(*key).map(|announced| announced.addresses.to_vec()).unwrap_or_default();
-            let state =
-                ServiceState { addresses: service.addresses.to_vec(), silent: silent.map(Into::into), announced };
+            let moved = service.moved.as_ref();
+            let state = ServiceState {
+                addresses: service.addresses.to_vec(),
+                silent: silent.map(Into::into),
+                announced,
+                moved: moved.map(|moved| MoveState { to: moved.to.to_string(), until: moment(moved.until) }),
+            };
             (key.to_string(), state)
         });
         SpeakerState {
@@ -103,11 +114,17 @@ impl Shown<'_> {
     fn snapshot(&self) -> Option<SnapshotState> {
         let snapshot = self.speaker.snapshot()?;
         let stamp = snapshot.stamp;
+        let evacuated = snapshot.nodes.values().filter_map(|node| {
+            let why = node.evacuation?;
+            let until = if let Evacuation::Asked { until } = why { Some(moment(until)) } else { None };
+            Some((node.name.to_string(), EvacuationState { why: why.to_string(), until }))
+        });
         Some(SnapshotState {
             connected: stamp.connected,
             resource_version: stamp.resource_version,
             age_ms: self.notes.snapshot.map(|came| millis(came, self.now)).unwrap_or_default(),
-            saved_at: snapshot.saved_at.map(|at| Timestamp::from_second(at).unwrap_or_default().to_string()),
+            saved_at: snapshot.saved_at.map(moment),
+            evacuated: evacuated.collect(),
         })
     }
 

@@ -11,12 +11,12 @@ mod table;
 mod text;
 mod trouble;
 
+use crate::client::Access;
 use clap::{Args, Subcommand, ValueEnum};
 use observe::{Cluster, ObserveError};
 use serde::Serialize;
 use std::{
     io::{self, Write},
-    path::PathBuf,
     process::ExitCode,
 };
 use step::Verdict;
@@ -33,12 +33,8 @@ enum Output {
 /// How to reach the cluster, and what to write.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
-    /// Kubeconfig file [default: KUBECONFIG, ~/.kube/config, or the pod's service account]
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig [default: its current one]
-    #[arg(long)]
-    context: Option<String>,
+    #[command(flatten)]
+    access: Access,
     /// Table for people, JSON for tools
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -100,7 +96,7 @@ pub(crate) enum DiagnoseError {
 
 impl StatusArgs {
     pub(crate) async fn run(self, out: &mut impl Write) -> Result<ExitCode, DiagnoseError> {
-        let cluster = Cluster::connect(self.common.kubeconfig.as_deref(), self.common.context).await?;
+        let cluster = Cluster::connect(self.common.access).await?;
         let herald = cluster.herald(self.namespace.as_deref(), None).await?;
         let status = status::status(&herald);
         write(out, self.common.output, &status, text::status)?;
@@ -111,7 +107,7 @@ impl StatusArgs {
 impl ExplainArgs {
     pub(crate) async fn run(self, out: &mut impl Write) -> Result<ExitCode, DiagnoseError> {
         let What::Service(ServiceArgs { name, namespace, herald_namespace, common }) = self.what;
-        let cluster = Cluster::connect(common.kubeconfig.as_deref(), common.context).await?;
+        let cluster = Cluster::connect(common.access).await?;
         let (namespace, name) = match name.split_once('/') {
             Some((namespace, name)) => (namespace.to_owned(), name.to_owned()),
             None => (namespace.unwrap_or_else(|| cluster.default_namespace().to_owned()), name),

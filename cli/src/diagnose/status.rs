@@ -5,7 +5,9 @@ use super::{
     step::Verdict,
     trouble::Trouble,
 };
-use herald_api::state::{CountState, DecisionState, Known, LinkState, MemberState, SpeakerState, Why};
+use herald_api::state::{
+    CountState, DecisionState, EvacuationState, Known, LinkState, MemberState, MoveState, SpeakerState, Why,
+};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,6 +25,8 @@ pub(crate) struct Status {
     pub(crate) pools: Vec<PoolLine>,
     pub(crate) services: Vec<ServiceLine>,
     pub(crate) links: Vec<LinkLine>,
+    /// Nodes and Services that are not as usual for a time.
+    pub(crate) moves: Vec<MoveLine>,
     /// What could not be asked or read.
     pub(crate) gaps: Vec<String>,
 }
@@ -75,6 +79,17 @@ pub(crate) struct ServiceLine {
     pub(crate) why: Option<Why>,
 }
 
+/// A node that gives its addresses away, or a Service that was moved.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MoveLine {
+    /// What it is about, for example `node w1-k8s`.
+    pub(crate) about: String,
+    pub(crate) what: String,
+    /// RFC 3339; `None` when no end is known.
+    pub(crate) until: Option<String>,
+}
+
 /// A link of a node.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -118,6 +133,7 @@ pub(crate) fn status(herald: &Herald) -> Status {
         pools: pools.collect(),
         services,
         links,
+        moves: moves(herald),
         gaps: herald.gaps(),
     }
 }
@@ -174,6 +190,26 @@ fn services(herald: &Herald) -> Vec<ServiceLine> {
         }
     }
     lines.into_values().collect()
+}
+
+/// As the speakers see it: each line once.
+fn moves(herald: &Herald) -> Vec<MoveLine> {
+    let nodes = herald.asked().filter_map(|speaker| speaker.snapshot.as_ref()).flat_map(|snapshot| &snapshot.evacuated);
+    let nodes = nodes.map(|(node, EvacuationState { why, until })| MoveLine {
+        about: format!("node {node}"),
+        what: format!("gives its addresses to others: {why}"),
+        until: until.clone(),
+    });
+    let services = herald.asked().flat_map(|speaker| &speaker.services);
+    let services = services.filter_map(|(key, service)| {
+        let MoveState { to, until } = service.moved.as_ref()?;
+        Some(MoveLine {
+            about: format!("service {key}"),
+            what: format!("is to be on {to}"),
+            until: Some(until.clone()),
+        })
+    });
+    nodes.chain(services).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn links(speaker: &SpeakerState) -> impl Iterator<Item = LinkLine> {

@@ -2,7 +2,7 @@
 
 use super::{
     explain::Explanation,
-    status::{LinkLine, ServiceLine, Status},
+    status::{LinkLine, MoveLine, ServiceLine, Status},
     step::Step,
     table::Table,
 };
@@ -92,6 +92,12 @@ pub(crate) fn status(status: &Status) -> String {
         links.row([node.clone(), link.clone(), mac.clone(), members, answers.to_string(), remark]);
     }
     section(&mut out, "LINKS", &links.render());
+
+    let mut moves = Table::new(["FOR A TIME", "WHAT", "UNTIL"]);
+    for MoveLine { about, what, until } in &status.moves {
+        moves.row([about.clone(), what.clone(), or_dash(until.clone().unwrap_or_default())]);
+    }
+    section(&mut out, "MOVED", &moves.render());
     if status.problems.is_empty() && status.gaps.is_empty() {
         out.push_str("\nNothing is wrong.\n");
     }

@@ -1,4 +1,4 @@
-//! Annotation keys of Services, each defined once. Every input key exists under the current and under MetalLB's old prefix.
+//! Annotation keys, each defined once. Every input key of MetalLB's exists under the current and under MetalLB's old prefix.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +21,13 @@ pub const LOAD_BALANCER_IPS: Key = key!("loadBalancerIPs");
 pub const ALLOW_SHARED_IP: Key = key!("allow-shared-ip");
 /// Out: the pool that the addresses come from.
 pub const ALLOCATED_FROM: Key = key!("ip-allocated-from-pool");
+
+/// In, on a Node: its addresses go to others until then (RFC 3339). `herald evacuate` writes it.
+pub const EVACUATE_UNTIL: &str = "herald.io/evacuate-until";
+/// In: the node where its addresses are to be, until [`MOVE_UNTIL`]. `herald move` writes both.
+pub const MOVE_TO: &str = "herald.io/move-to";
+/// In: until when (RFC 3339).
+pub const MOVE_UNTIL: &str = "herald.io/move-until";
 
 /// All input keys, for whoever looks for deprecated spellings.
 pub const INPUTS: [Key; 3] = [ADDRESS_POOL, LOAD_BALANCER_IPS, ALLOW_SHARED_IP];
@@ -73,6 +80,17 @@ impl Key {
     }
 }
 
+/// A moment in an annotation, in seconds since the epoch.
+///
+/// # Errors
+/// What stands there, and how to write it instead.
+pub fn moment(key: &str, value: &str) -> Result<i64, String> {
+    let moment = value.parse::<jiff::Timestamp>();
+    moment
+        .map(jiff::Timestamp::as_second)
+        .map_err(|_| format!("annotation {key} is {value:?}: write a moment as 2030-01-31T12:00:00Z"))
+}
+
 /// The deprecated input keys that are read from these annotations, in the order of [`INPUTS`].
 #[must_use]
 pub fn deprecated_in_use(annotations: &BTreeMap<String, String>) -> Vec<&'static str> {
@@ -116,5 +134,14 @@ mod tests {
         assert_eq!(deprecated_in_use(&old), ["metallb.universe.tf/allow-shared-ip"]);
         assert_eq!(ADDRESS_POOL.find(&old), None);
         assert_eq!(ADDRESS_POOL.in_use(&old), "metallb.io/address-pool");
+    }
+
+    #[test]
+    fn a_moment_is_rfc_3339() {
+        assert_eq!(moment(MOVE_UNTIL, "1970-01-01T00:01:00Z"), Ok(60));
+        assert_eq!(moment(MOVE_UNTIL, "1970-01-01T01:01:00+01:00"), Ok(60));
+        for bad in ["", "tomorrow", "60", "2030-01-31"] {
+            assert!(moment(MOVE_UNTIL, bad).unwrap_err().contains("herald.io/move-until"), "{bad}");
+        }
     }
 }

@@ -1,13 +1,28 @@
 //! Nodes.
 
-use crate::pod::Condition;
-use herald_core::{NodeName, node::Node};
+use crate::{
+    annotations::{self, EVACUATE_UNTIL},
+    pod::Condition,
+};
+use herald_core::{
+    NodeName,
+    node::{Evacuation, Node},
+};
 use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::Resource;
 use serde::Deserialize;
 
 /// Label that keeps a node out of load balancing, whatever its value (a Kubernetes well-known label).
 pub const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// Taint, of any effect, that has a node give its addresses away while its speaker stays.
+pub const EVACUATE_TAINT: &str = "herald.io/evacuate";
+/// Taint of a node that is out of service (a Kubernetes well-known taint).
+const OUT_OF_SERVICE_TAINT: &str = "node.kubernetes.io/out-of-service";
+/// Taint of the cluster autoscaler on a node that it drains and removes.
+const TO_BE_DELETED_TAINT: &str = "ToBeDeletedByClusterAutoscaler";
+/// What kubelet says in condition Ready from the beginning of its graceful shutdown on.
+const SHUTTING_DOWN: &str = "node is shutting down";
 
 /// What is read of a Node: a list of a hundred with all their images would be megabytes.
 #[derive(Debug, Clone, Deserialize, Resource)]
@@ -17,7 +32,20 @@ pub struct Object {
     #[serde(default)]
     pub metadata: ObjectMeta,
     #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
     status: Status,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct Spec {
+    #[serde(default)]
+    taints: Vec<Taint>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Taint {
+    key: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -35,18 +63,48 @@ struct Address {
     address: String,
 }
 
-/// What the rules need of a Node. Ready, cordon and taints are not looked at: MetalLB tried cordon and took it back (its 0.15.0).
+/// What the rules need of a Node. Ready, as far as it says no more, cordon and other taints are not looked at: MetalLB tried cordon and took
+/// it back (its 0.15.0).
 #[must_use]
 pub fn from_object(object: &Object) -> Node {
-    let Object { metadata, status } = object;
+    let Object { metadata, status, .. } = object;
     let internal = status.addresses.iter().filter(|address| address.type_ == "InternalIP");
     Node {
         name: NodeName::new(metadata.name.clone().unwrap_or_default()),
         labels: metadata.labels.iter().flatten().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
         excluded: metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(EXCLUDE_LABEL)),
         network_unavailable: status.conditions.iter().any(|it| it.holds("NetworkUnavailable")),
+        evacuation: evacuation(object),
         internal_ips: internal.filter_map(|address| address.address.parse().ok()).collect(),
     }
+}
+
+/// The first of its reasons; what ends by itself counts last. An annotation that cannot be read counts for nothing:
+/// [`problem`] tells.
+fn evacuation(object: &Object) -> Option<Evacuation> {
+    let has = |key: &str| object.spec.taints.iter().any(|taint| taint.key == key);
+    if object.status.conditions.iter().any(|it| it.fails_saying("Ready", SHUTTING_DOWN)) {
+        Some(Evacuation::ShuttingDown)
+    } else if has(OUT_OF_SERVICE_TAINT) {
+        Some(Evacuation::OutOfService)
+    } else if has(TO_BE_DELETED_TAINT) {
+        Some(Evacuation::ToBeDeleted)
+    } else if has(EVACUATE_TAINT) {
+        Some(Evacuation::Tainted)
+    } else {
+        asked(object)?.ok().map(|until| Evacuation::Asked { until })
+    }
+}
+
+fn asked(object: &Object) -> Option<Result<i64, String>> {
+    let value = object.metadata.annotations.as_ref()?.get(EVACUATE_UNTIL)?;
+    Some(annotations::moment(EVACUATE_UNTIL, value))
+}
+
+/// What is wrong with its annotations, and what to do about it.
+#[must_use]
+pub fn problem(object: &Object) -> Option<String> {
+    asked(object)?.err()
 }
 
 #[cfg(test)]
@@ -82,5 +140,45 @@ mod tests {
             "metadata: {name: w1}\nstatus: {conditions: [{type: NetworkUnavailable, status: Unknown}]}\n",
         );
         assert!(!unknown.network_unavailable);
+    }
+
+    #[test]
+    fn a_cordon_and_being_not_ready_move_nothing() {
+        let cordoned = "spec: {unschedulable: true, taints: [{key: node.kubernetes.io/unschedulable, effect: NoSchedule},\n\
+                        {key: node.kubernetes.io/not-ready, effect: NoExecute}]}\n";
+        let status = "status: {conditions: [{type: Ready, status: 'False', message: container runtime is down}]}\n";
+        assert_eq!(node(&format!("metadata: {{name: w1}}\n{cordoned}{status}")).evacuation, None);
+    }
+
+    #[test]
+    fn reasons_to_give_addresses_away() {
+        let taint = |key: &str| {
+            node(&format!("metadata: {{name: w1}}\nspec: {{taints: [{{key: {key}, effect: NoSchedule}}]}}\n"))
+        };
+        assert_eq!(taint("node.kubernetes.io/out-of-service").evacuation, Some(Evacuation::OutOfService));
+        assert_eq!(taint("ToBeDeletedByClusterAutoscaler").evacuation, Some(Evacuation::ToBeDeleted));
+        assert_eq!(taint("herald.io/evacuate").evacuation, Some(Evacuation::Tainted));
+        let message = "message: '[container runtime is down, node is shutting down]'";
+        let shutdown = node(&format!(
+            "metadata: {{name: w1}}\nstatus: {{conditions: [{{type: Ready, status: 'False', {message}}}]}}\n"
+        ));
+        assert_eq!(shutdown.evacuation, Some(Evacuation::ShuttingDown));
+    }
+
+    #[test]
+    fn an_annotation_asks_until_a_moment() {
+        let asked = |value: &str| -> Object {
+            serde_saphyr::from_str(&format!(
+                "metadata: {{name: w1, annotations: {{herald.io/evacuate-until: '{value}'}}}}\n"
+            ))
+            .unwrap()
+        };
+        let object = asked("1970-01-01T00:01:00Z");
+        let evacuation = from_object(&object).evacuation.unwrap();
+        assert_eq!((evacuation, problem(&object)), (Evacuation::Asked { until: 60 }, None));
+        assert_eq!((evacuation.is_over(59), evacuation.is_over(60)), (false, true));
+        let broken = asked("soon");
+        assert_eq!(from_object(&broken).evacuation, None);
+        assert!(problem(&broken).unwrap().contains("herald.io/evacuate-until is \"soon\""));
     }
 }

@@ -49,12 +49,19 @@ pub(crate) struct Condition {
     #[serde(rename = "type")]
     type_: String,
     status: String,
+    #[serde(default)]
+    message: String,
 }
 
 impl Condition {
     /// Whether it is this one and true.
     pub(crate) fn holds(&self, type_: &str) -> bool {
         self.type_ == type_ && self.status == "True"
+    }
+
+    /// Whether it is this one, false, and says this about it.
+    pub(crate) fn fails_saying(&self, type_: &str, what: &str) -> bool {
+        self.type_ == type_ && self.status == "False" && self.message.contains(what)
     }
 }
 

@@ -1,11 +1,11 @@
 //! Services: what they ask for, and the patch that gives it to them.
 
-use crate::annotations::{ADDRESS_POOL, ALLOCATED_FROM, ALLOW_SHARED_IP, LOAD_BALANCER_IPS};
+use crate::annotations::{self, ADDRESS_POOL, ALLOCATED_FROM, ALLOW_SHARED_IP, LOAD_BALANCER_IPS, MOVE_TO, MOVE_UNTIL};
 use herald_core::{
-    PoolName, ServiceKey, Set,
+    NodeName, PoolName, ServiceKey, Set,
     allocate::Assignment,
     net::Family,
-    service::{FamilyPolicy, InvalidRequest, Port, Protocol, Request, Service, TrafficPolicy},
+    service::{FamilyPolicy, InvalidRequest, Moved, Port, Protocol, Request, Service, TrafficPolicy},
 };
 use k8s_openapi::api::core::v1::{self as core, ServiceSpec};
 use serde_json::{Value, json};
@@ -67,6 +67,21 @@ pub fn from_object(object: &core::Service, class: Option<&str>) -> Option<Servic
         ingress_has_other,
         allocated_from: allocated_from.map(|found| PoolName::new(found.value)),
     })
+}
+
+/// Where `herald move` wants its addresses to be; `None` when nothing of it is asked.
+///
+/// # Errors
+/// What is wrong with the annotations, and what to do about it; they count for nothing then.
+pub fn moved(object: &core::Service) -> Result<Option<Moved>, String> {
+    let get = |key: &str| object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(key));
+    match (get(MOVE_TO).filter(|node| !node.is_empty()), get(MOVE_UNTIL)) {
+        (Some(to), Some(until)) => {
+            Ok(Some(Moved { to: NodeName::new(to.as_str()), until: annotations::moment(MOVE_UNTIL, until)? }))
+        }
+        (Some(_), None) => Err(format!("annotation {MOVE_TO} needs {MOVE_UNTIL}, a moment as 2030-01-31T12:00:00Z")),
+        (None, _) => Ok(None),
+    }
 }
 
 /// An address as Kubernetes and MetalLB read it: IPv4 in IPv6 clothes is IPv4.

@@ -51,6 +51,7 @@ fn snapshot((services, nodes): (u32, u32)) -> Arc<Snapshot> {
         labels: [("zone", format!("zone-{}", number % 20))].into_iter().collect::<Labels>(),
         excluded: false,
         network_unavailable: false,
+        evacuation: None,
         internal_ips: Vec::new(),
     };
     let serving = Arc::new(Serving { any: true, ..Serving::default() });
@@ -61,6 +62,7 @@ fn snapshot((services, nodes): (u32, u32)) -> Arc<Snapshot> {
             addresses: [IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number))].into(),
             traffic_policy: TrafficPolicy::Cluster,
             serving: Arc::clone(&serving),
+            moved: None,
         };
         (ServiceKey::new("ns", format!("service-{number:05}")), announceable)
     };

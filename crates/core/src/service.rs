@@ -155,6 +155,15 @@ impl Reason for InvalidRequest {
     }
 }
 
+/// Where `herald move` wants the addresses of a Service to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// The node.
+    pub to: NodeName,
+    /// In seconds since the epoch. Core knows no clock: whoever makes a snapshot leaves out what is over.
+    pub until: i64,
+}
+
 /// Which endpoints of a Service can serve, by node; from its EndpointSlices.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Serving {

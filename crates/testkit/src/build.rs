@@ -32,6 +32,7 @@ pub fn snapshot(nodes: &[&str]) -> Snapshot {
             labels: Labels::default(),
             excluded: false,
             network_unavailable: false,
+            evacuation: None,
             internal_ips: vec![std::net::Ipv4Addr::new(192, 168, 56, number).into()],
         };
         snapshot.nodes.insert(node.name.clone(), node);
@@ -48,6 +49,7 @@ pub fn announce(snapshot: &mut Snapshot, name: &str, addresses: &[&str]) {
         addresses: addresses.iter().filter_map(|address| address.parse().ok()).collect(),
         traffic_policy: TrafficPolicy::Cluster,
         serving: Arc::new(Serving { any: true, nodes: snapshot.nodes.keys().cloned().collect() }),
+        moved: None,
     };
     snapshot.services.insert(ServiceKey::new("default", name), service);
 }

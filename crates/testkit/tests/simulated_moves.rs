@@ -8,7 +8,9 @@ use herald_core::{
     NodeName,
     config::{L2Advertisement, Preference},
     labels::{Operator, Requirement, Selector},
+    node::Evacuation,
     ownership::{FORCE, HandOver, Moves, Snapshot},
+    service::Moved,
     time::Timing,
 };
 use herald_testkit::lan::{Lan, Random};
@@ -111,6 +113,40 @@ fn a_node_that_is_excluded_hands_over_and_drains() {
     assert!(lan.take_hand_overs(leaver.as_str()).iter().all(|what| *what == HandOver::Given));
     let received = lan.take_hand_overs(new.as_str());
     assert!(received.contains(&HandOver::Received) && !received.contains(&HandOver::Forced), "{received:?}");
+}
+
+#[test]
+fn a_node_gives_its_addresses_away_for_a_time_and_a_service_is_moved_for_a_time() {
+    let mut lan = old(3);
+    let before = owners(&lan);
+    let (address, leaver) = (vips()[0], before[0].clone());
+    let mut answered = Answered::new();
+
+    let mut evacuated = cluster(&NODES);
+    evacuated.nodes.get_mut(&leaver).unwrap().evacuation = Some(Evacuation::Asked { until: 1 });
+    evacuated.stamp.resource_version = 2;
+    lan.set_snapshot(evacuated);
+    answered.run(&mut lan, SOON);
+    for (address, old) in vips().into_iter().zip(&before) {
+        assert_eq!(owner(&lan, address) != *old, *old == leaver, "only its addresses move");
+        assert!(lan.answers_unicast(old.as_str(), address), "the old one answers who uses it");
+    }
+
+    let to = NODES.into_iter().find(|node| *node != leaver.as_str() && *node != owner(&lan, address).as_str()).unwrap();
+    let mut moved = cluster(&NODES);
+    let service = moved.services.values_mut().find(|service| service.addresses.contains(&address)).unwrap();
+    service.moved = Some(Moved { to: to.into(), until: 1 });
+    moved.stamp.resource_version = 3;
+    lan.set_snapshot(moved);
+    answered.run(&mut lan, SOON);
+    assert_eq!(owner(&lan, address).as_str(), to);
+
+    let mut over = cluster(&NODES);
+    over.stamp.resource_version = 4;
+    lan.set_snapshot(over);
+    answered.run(&mut lan, SOON + DRAIN);
+    assert_eq!(owners(&lan), before, "everything is where it was");
+    answered.never_silent();
 }
 
 #[test]

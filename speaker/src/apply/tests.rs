@@ -96,6 +96,7 @@ fn snapshot(nodes: &[&str], services: &[&str]) -> Snapshot {
         labels: Labels::default(),
         excluded: false,
         network_unavailable: false,
+        evacuation: None,
         internal_ips: vec![],
     };
     let service = Announceable {
@@ -104,6 +105,7 @@ fn snapshot(nodes: &[&str], services: &[&str]) -> Snapshot {
         addresses: Arc::default(),
         traffic_policy: TrafficPolicy::Cluster,
         serving: Arc::new(Serving::default()),
+        moved: None,
     };
     Snapshot {
         nodes: nodes.iter().map(|name| ((*name).into(), node(name))).collect(),

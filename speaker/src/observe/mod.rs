@@ -18,7 +18,7 @@ use herald_api::{
     endpoints, node, pod, service,
     sources::{Kind, PasswordSource, Source},
 };
-use herald_core::{NodeName, ownership::Snapshot, service::Service};
+use herald_core::{NodeName, node::Node, ownership::Snapshot, service::Service};
 use herald_runtime::{
     metrics::ClientMetrics,
     readiness::Condition,
@@ -35,7 +35,7 @@ use serde::de::DeserializeOwned;
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use world::{Me, ServiceObject, World};
 
@@ -50,11 +50,14 @@ const QUEUE: usize = 256;
 const COST_SHARE: u32 = 40;
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
+/// How often the clock is looked at when something is to end: it may be set meanwhile.
+const CLOCK: Duration = Duration::from_secs(10);
+
 /// A change of one kind of object.
 pub(crate) enum Input {
     Services(Change<ServiceObject>),
     Slices(Change<endpoints::Slice>),
-    Nodes(Change<herald_core::node::Node>),
+    Nodes(Change<Node>),
     Speakers(Change<herald_core::node::SpeakerPod>),
     Settings(Kind, Change<Source>),
     Secrets(Change<PasswordSource>),
@@ -146,7 +149,7 @@ fn watch_all(client: &Client, config: &SpeakerConfig, tx: &mpsc::Sender<Input>, 
     objects::spawn(
         Objects::<node::Object>::all(client.clone()),
         objects::config(),
-        |object| Some(node::from_object(&object)),
+        |object| Some(node_object(&object)),
         Input::Nodes,
         tx.clone(),
         shutdown.clone(),
@@ -217,18 +220,42 @@ impl Custom<'_> {
     }
 }
 
+fn node_object(object: &node::Object) -> Node {
+    let node = node::from_object(object);
+    if let Some(problem) = node::problem(object) {
+        tracing::warn!(node = %node.name, problem, "the node keeps its addresses");
+    }
+    node
+}
+
 /// A Service that wants to be announced.
 fn service_object(object: &core::Service, class: Option<&str>) -> Option<ServiceObject> {
-    let Service { labels, is_load_balancer, traffic_policy, ingress, allocated_from, .. } =
+    let Service { key, labels, is_load_balancer, traffic_policy, ingress, allocated_from, .. } =
         service::from_object(object, class)?;
     let ObjectMeta { uid, .. } = &object.metadata;
+    let moved = service::moved(object).unwrap_or_else(|problem| {
+        tracing::warn!(service = %key, problem, "the Service is not moved");
+        None
+    });
     is_load_balancer.then(|| ServiceObject {
         uid: uid.as_deref().unwrap_or_default().into(),
         labels,
         addresses: ingress.into(),
         allocated_from,
         traffic_policy,
+        moved,
     })
+}
+
+/// Seconds since the epoch.
+fn clock() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// For how long to sleep before the clock is looked at.
+fn remaining(end: Option<i64>) -> Duration {
+    let seconds = end.map_or(0, |end| end.saturating_sub(clock()));
+    u64::try_from(seconds).map_or(Duration::ZERO, |seconds| Duration::from_secs(seconds).min(CLOCK))
 }
 
 /// Applies changes and publishes what comes of them, many at once when they come fast.
@@ -244,6 +271,7 @@ async fn run(
     let mut resumed = false;
     let mut not_before = Instant::now();
     let mut pending = false;
+    let mut next_end = None;
     loop {
         tokio::select! {
             change = changes.recv() => {
@@ -268,12 +296,15 @@ async fn run(
                 }
             }
             () = sleep_until(not_before), if pending => {}
+            () = sleep(remaining(next_end)), if !pending && next_end.is_some() => pending |= next_end.is_some_and(|end| end <= clock()),
         }
         if pending && Instant::now() >= not_before {
             let started = Instant::now();
-            if let Some(snapshot) = world.snapshot() {
+            let now = clock();
+            if let Some(snapshot) = world.snapshot(now) {
                 snapshots.send_replace(Some(Arc::new(snapshot)));
             }
+            next_end = world.next_end(now);
             pending = false;
             not_before = Instant::now() + (started.elapsed() * COST_SHARE).min(LONGEST_PAUSE);
         }

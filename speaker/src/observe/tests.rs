@@ -60,6 +60,7 @@ fn saved() -> Arc<Saved> {
         addresses: ["192.0.2.7".parse().unwrap()].into(),
         traffic_policy: herald_core::service::TrafficPolicy::Cluster,
         serving: Arc::default(),
+        moved: None,
     };
     Arc::new(Saved {
         node: "a".into(),

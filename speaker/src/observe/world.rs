@@ -10,9 +10,9 @@ use herald_core::{
     NodeName, PoolName, ServiceKey,
     config::Config,
     labels::Labels,
-    node::{Node, SpeakerPod},
+    node::{Evacuation, Node, SpeakerPod},
     ownership::{Announceable, Snapshot},
-    service::{Serving, TrafficPolicy},
+    service::{Moved, Serving, TrafficPolicy},
 };
 use herald_runtime::watch::{Change, ObjectKey};
 use herald_wire::hello::Stamp;
@@ -32,6 +32,8 @@ pub(crate) struct ServiceObject {
     /// The pool that they are from, as the Service's annotation says.
     pub(crate) allocated_from: Option<PoolName>,
     pub(crate) traffic_policy: TrafficPolicy,
+    /// Where `herald move` wants its addresses to be.
+    pub(crate) moved: Option<Moved>,
 }
 
 /// All objects of one kind.
@@ -228,20 +230,36 @@ impl World {
         if self.is_complete() {
             return None;
         }
-        let at = Timestamp::from_second(saved.at).unwrap_or_default();
-        self.resumed = Some(at);
-        tracing::warn!(saved = %at, "the API server is away: going on from the saved state of the cluster");
+        let saved_at = Timestamp::from_second(saved.at).unwrap_or_default();
+        self.resumed = Some(saved_at);
+        tracing::warn!(saved = %saved_at, "the API server is away: going on from the saved state of the cluster");
         match Exclude::new(&saved.excluded) {
             Ok(excluded) => follow_excluded(shown, Arc::new(excluded)),
             Err(error) => tracing::warn!(%error, "the saved exclude list is not usable"),
         }
         shown.metrics.config_loaded.set(i64::from(!saved.snapshot.config.pools.is_empty()));
         self.show(shown);
-        Some(Snapshot { ignore_exclude_label: self.me.ignore_exclude_label, ..saved.clone().into_snapshot() })
+        let mut snapshot = saved.clone().into_snapshot();
+        snapshot.ignore_exclude_label = self.me.ignore_exclude_label;
+        let now = Timestamp::now().as_second();
+        snapshot.nodes.values_mut().for_each(|node| *node = without_ended(node, now));
+        let services = snapshot.services.values_mut();
+        services.for_each(|service| service.moved = service.moved.take().filter(|moved| moved.until > now));
+        Some(snapshot)
     }
 
-    /// The snapshot, once every watch has delivered its first full list.
-    pub(crate) fn snapshot(&mut self) -> Option<Snapshot> {
+    /// When the next thing that was asked for a time is over, in seconds since the epoch.
+    pub(crate) fn next_end(&self, now: i64) -> Option<i64> {
+        let nodes = self.nodes.objects.values().filter_map(|node| match node.evacuation {
+            Some(Evacuation::Asked { until }) => Some(until),
+            _ => None,
+        });
+        let services = self.services.objects.values().filter_map(|service| Some(service.moved.as_ref()?.until));
+        nodes.chain(services).filter(|until| *until > now).min()
+    }
+
+    /// The snapshot of a moment, in seconds since the epoch, once every watch has delivered its first full list.
+    pub(crate) fn snapshot(&mut self, now: i64) -> Option<Snapshot> {
         if !self.is_complete() {
             return None;
         }
@@ -258,13 +276,14 @@ impl World {
                 addresses: Arc::clone(&service.addresses),
                 traffic_policy: service.traffic_policy,
                 serving: self.serving.get(&key).cloned().unwrap_or_default(),
+                moved: service.moved.clone().filter(|moved| moved.until > now),
             };
             (key, announceable)
         });
         Some(Snapshot {
             config: self.config(),
             services: services.collect(),
-            nodes: self.nodes.objects.values().map(|node| (node.name.clone(), node.clone())).collect(),
+            nodes: self.nodes.objects.values().map(|node| (node.name.clone(), without_ended(node, now))).collect(),
             speakers: self.speakers_by_node(),
             ignore_exclude_label: self.me.ignore_exclude_label,
             stamp,
@@ -359,6 +378,11 @@ fn follow_excluded(shown: &Shown, excluded: Arc<Exclude>) {
         }
         changed
     });
+}
+
+/// The node without what is over.
+fn without_ended(node: &Node, now: i64) -> Node {
+    Node { evacuation: node.evacuation.filter(|why| !why.is_over(now)), ..node.clone() }
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use crate::{
 };
 use herald_core::{
     membership::Identity,
-    node::Node,
+    node::{Evacuation, Node},
     ownership::{Announceable, Dropped, Snapshot},
-    service::{Serving, TrafficPolicy},
+    service::{Moved, Serving, TrafficPolicy},
     speaker::Input,
     time::Timing,
 };
@@ -46,12 +46,14 @@ fn speaker() -> Speaker {
         addresses: [].into(),
         traffic_policy: TrafficPolicy::Cluster,
         serving: Arc::new(Serving::default()),
+        moved: Some(Moved { to: "b".into(), until: 61 }),
     };
     let node = Node {
         name: "a".into(),
         labels: herald_core::labels::Labels::default(),
         excluded: false,
         network_unavailable: false,
+        evacuation: Some(Evacuation::Asked { until: 60 }),
         internal_ips: vec![],
     };
     let snapshot = Snapshot {
@@ -87,10 +89,15 @@ async fn what_is_known_is_told_with_reasons() {
     let state = shown.state(&request(None).await);
     let codes: Vec<&str> = state.obstacles.iter().map(|why| why.code.as_str()).collect();
     assert_eq!(codes, ["no_key", "standby", "no_link"]);
+    let until = Some("1970-01-01T00:01:00Z".to_owned());
+    let evacuation = EvacuationState { why: "herald evacuate was asked for it".to_owned(), until };
+    let evacuated = [("a".to_owned(), evacuation)].into();
     assert_eq!(
         state.snapshot,
-        Some(SnapshotState { connected: true, resource_version: 7, age_ms: 3000, saved_at: None })
+        Some(SnapshotState { connected: true, resource_version: 7, age_ms: 3000, evacuated, saved_at: None })
     );
+    let moved = state.services["shop/web"].moved.as_ref().unwrap();
+    assert_eq!((moved.to.as_str(), moved.until.as_str()), ("b", "1970-01-01T00:01:01Z"));
     assert_eq!(state.links.keys().collect::<Vec<_>>(), ["eth0"], "loopback is not worth showing");
     let eth0 = &state.links["eth0"];
     assert_eq!((eth0.mac.as_str(), eth0.not_used.as_ref().unwrap().code.as_str()), ("02:00:00:00:00:01", "no_carrier"));

@@ -19,7 +19,7 @@ struct Answer {
 }
 
 /// Puts the binary that a speaker runs where kubectl finds it as a plugin.
-fn install_plugin(cluster: &Cluster) -> Result<()> {
+pub(crate) fn install_plugin(cluster: &Cluster) -> Result<()> {
     let lab = cluster.lab();
     let pids = lab.program_pids(Host::ControlPlane, "herald");
     let pid = pids.first().ok_or_else(|| missing("a speaker on the control plane"))?;

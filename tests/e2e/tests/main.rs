@@ -11,6 +11,7 @@ mod explain;
 mod faults;
 mod metrics;
 mod migration;
+mod moves;
 mod pools;
 mod restarts;
 mod services;
@@ -29,7 +30,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// A test: gets a cluster where everything is on, Herald runs as [`Cluster::install`] installs it, and no Service exists.
 type Journey = fn(&Cluster) -> Result<()>;
 
-const MODULES: [&[(&str, Journey)]; 13] = [
+const MODULES: [&[(&str, Journey)]; 14] = [
     basics::JOURNEYS,
     crds::JOURNEYS,
     explain::JOURNEYS,
@@ -40,6 +41,7 @@ const MODULES: [&[(&str, Journey)]; 13] = [
     pools::JOURNEYS,
     restarts::JOURNEYS,
     unnoticed::JOURNEYS,
+    moves::JOURNEYS,
     webhook::JOURNEYS,
     migration::JOURNEYS,
     faults::JOURNEYS,

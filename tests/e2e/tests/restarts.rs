@@ -48,7 +48,7 @@ pub(crate) fn until_lossless(cluster: &Cluster, to: SocketAddr) -> Result<()> {
     })
 }
 
-const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+pub(crate) const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
 /// The label takes the addresses away from a node; without it they return.
 fn exclude_label(cluster: &Cluster) -> Result<()> {

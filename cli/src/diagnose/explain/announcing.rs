@@ -10,7 +10,7 @@ use super::{
 };
 use herald_api::{
     endpoints::serving,
-    state::{Known, ServiceState, SnapshotState, SpeakerState, VerdictState, Why},
+    state::{Known, MoveState, ServiceState, SnapshotState, SpeakerState, VerdictState, Why},
 };
 use herald_core::{ownership::Dropped, reason::Reason};
 use std::{collections::BTreeMap, net::IpAddr};
@@ -111,7 +111,9 @@ pub(super) fn candidates(herald: &Herald, subject: &Subject) -> Step {
         });
         std::iter::once(first).chain(dropped).collect::<Vec<_>>()
     });
-    let lines: Vec<String> = lines.collect();
+    let moved = known(herald, subject).and_then(|service| service.moved.as_ref());
+    let moved = moved.map(|MoveState { to, until }| format!("moved to {to} until {until} (herald move)"));
+    let lines: Vec<String> = moved.into_iter().chain(lines).collect();
     if views.iter().any(|(verdict, _)| verdict.owner.is_some()) {
         let mut all: Vec<&String> =
             views.iter().flat_map(|(verdict, _)| verdict.owner.iter().chain(&verdict.others)).collect();

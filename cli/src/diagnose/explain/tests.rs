@@ -82,7 +82,8 @@ fn speaker(node: &str) -> SpeakerState {
         links: [("eth0".to_owned(), link)].into(),
         reasons: Dropped::ALL.iter().map(|reason| (reason.label().to_owned(), reason.into())).collect(),
         groups: vec![group],
-        services: [(KEY.to_owned(), ServiceState { addresses: vec![ip()], silent: None, announced })].into(),
+        services: [(KEY.to_owned(), ServiceState { addresses: vec![ip()], silent: None, announced, moved: None })]
+            .into(),
         ..SpeakerState::default()
     }
 }

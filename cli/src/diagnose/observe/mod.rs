@@ -3,6 +3,7 @@
 mod forward;
 
 use super::facts::{Asked, Event, Herald, Pod, Proxy, Service, Subject};
+use crate::client::{Access, ConnectError, Connected};
 use futures::{StreamExt as _, stream};
 use herald_api::{
     annotations::ADDRESS_POOL,
@@ -18,13 +19,9 @@ use k8s_openapi::api::{
     core::v1::{self as core, ConfigMap},
     discovery::v1::EndpointSlice,
 };
-use kube::{
-    Api, Client, Config,
-    api::ListParams,
-    config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
-};
+use kube::{Api, Client, api::ListParams};
 use serde::{Deserialize, de::DeserializeOwned};
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 /// Herald's pods, whatever the chart's name.
 const PODS: &str = "app.kubernetes.io/name=herald";
@@ -38,12 +35,8 @@ const EVENTS: usize = 5;
 /// Why nothing can be asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ObserveError {
-    #[error("the kubeconfig cannot be used: {0}: name another one with --kubeconfig, or another --context")]
-    Kubeconfig(#[from] KubeconfigError),
-    #[error("no way to the API server: name a kubeconfig with --kubeconfig: {0}")]
-    Infer(#[from] InferConfigError),
-    #[error("the connection to the API server cannot be set up: {0}")]
-    Client(#[source] kube::Error),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     #[error("the API server cannot be asked: {0}")]
     Unreachable(#[source] CallError),
 }
@@ -68,15 +61,9 @@ fn or_gap<T>(what: &str, answer: Result<T, CallError>, gaps: &mut Vec<String>) -
 
 impl Cluster {
     /// Does not talk to the server yet.
-    pub(crate) async fn connect(kubeconfig: Option<&Path>, context: Option<String>) -> Result<Self, ObserveError> {
-        let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-        let config = match kubeconfig {
-            Some(path) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
-            None if options.context.is_some() => Config::from_kubeconfig(&options).await?,
-            None => Config::infer().await?,
-        };
-        let default_namespace = config.default_namespace.clone();
-        Ok(Self { client: Client::try_from(config).map_err(ObserveError::Client)?, default_namespace })
+    pub(crate) async fn connect(access: Access) -> Result<Self, ObserveError> {
+        let Connected { client, default_namespace } = access.connect().await?;
+        Ok(Self { client, default_namespace })
     }
 
     /// That of the kubeconfig's context.

@@ -54,8 +54,12 @@ fn speaker(node: &str) -> SpeakerState {
         answers: if owns { [(ip(), AnswerState::default())].into() } else { [].into() },
         ..LinkState::default()
     };
-    let service =
-        ServiceState { addresses: vec![ip()], silent: None, announced: if owns { vec![ip()] } else { vec![] } };
+    let service = ServiceState {
+        addresses: vec![ip()],
+        silent: None,
+        announced: if owns { vec![ip()] } else { vec![] },
+        moved: None,
+    };
     SpeakerState {
         node: node.to_owned(),
         snapshot: Some(SnapshotState { connected: true, ..SnapshotState::default() }),
@@ -209,4 +213,28 @@ fn addresses_and_links() {
         state(&mut herald.speakers[1]).links.insert("eth1".to_owned(), link);
     });
     assert_eq!(unused, [""; 0], "a link that is not used is shown and no problem");
+}
+
+#[test]
+fn what_is_elsewhere_for_a_time_is_shown_once_and_is_no_problem() {
+    let mut herald = herald();
+    for speaker in &mut herald.speakers {
+        let state = state(speaker);
+        let why =
+            EvacuationState { why: "it was asked for".to_owned(), until: Some("2030-01-31T12:00:00Z".to_owned()) };
+        state.snapshot.as_mut().unwrap().evacuated = [("b".to_owned(), why)].into();
+        let moved = MoveState { to: "a".to_owned(), until: "2030-01-31T13:00:00Z".to_owned() };
+        state.services.get_mut("shop/web").unwrap().moved = Some(moved);
+    }
+    let status = status(&herald);
+    assert_eq!(status.verdict, Verdict::Ok);
+    let text = text::status(&status);
+    let shown = "MOVED\n\
+        FOR A TIME        WHAT                                            UNTIL\n\
+        node b            gives its addresses to others: it was asked for  2030-01-31T12:00:00Z\n\
+        service shop/web  is to be on a                                   2030-01-31T13:00:00Z\n";
+    for line in shown.lines() {
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(text.lines().filter(|other| words(other) == words(line)).count(), 1, "{line}: {text}");
+    }
 }

@@ -3,9 +3,9 @@ use herald_core::{
     ServiceKey,
     config::{BgpPeer, Config, L2Advertisement, Password, PeerAsn, PeerEndpoint, Pool, Preference, ServiceAllocation},
     labels::{Labels, Operator, Requirement, Selector},
-    node::{Node, SpeakerPod},
+    node::{Evacuation, Node, SpeakerPod},
     ownership::Announceable,
-    service::{Serving, TrafficPolicy},
+    service::{Moved, Serving, TrafficPolicy},
 };
 use herald_wire::hello::Stamp;
 use std::sync::Arc;
@@ -44,6 +44,7 @@ fn snapshot() -> Snapshot {
         labels: labels.clone(),
         excluded: true,
         network_unavailable: false,
+        evacuation: Some(Evacuation::Asked { until: NOW + 60 }),
         internal_ips: vec!["192.0.2.1".parse().unwrap(), "fd00::1".parse().unwrap()],
     };
     let service = Announceable {
@@ -52,6 +53,7 @@ fn snapshot() -> Snapshot {
         addresses: ["192.0.2.7", "fd00::7"].map(|ip| ip.parse().unwrap()).into(),
         traffic_policy: TrafficPolicy::Local,
         serving: Arc::new(Serving { any: true, nodes: ["b".into(), "a".into()].into() }),
+        moved: Some(Moved { to: "b".into(), until: NOW + 60 }),
     };
     Snapshot {
         config: Arc::new(Config {

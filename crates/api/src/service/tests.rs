@@ -186,3 +186,19 @@ fn patch_that_clears() {
         })
     );
 }
+
+#[test]
+fn a_move_has_a_node_and_an_end() {
+    let moved = |annotations: &str| {
+        super::moved(
+            &serde_saphyr::from_str(&format!("metadata: {{name: a, annotations: {{{annotations}}}}}\n")).unwrap(),
+        )
+    };
+    let until = "herald.io/move-until: '1970-01-01T00:01:00Z'";
+    let wanted = Some(Moved { to: "w2".into(), until: 60 });
+    assert_eq!(moved(&format!("herald.io/move-to: w2, {until}")), Ok(wanted));
+    assert_eq!((moved(until), moved("a: b")), (Ok(None), Ok(None)));
+    for bad in ["herald.io/move-to: w2", "herald.io/move-to: w2, herald.io/move-until: soon"] {
+        assert!(moved(bad).unwrap_err().contains("herald.io/move-until"), "{bad}");
+    }
+}

@@ -43,6 +43,28 @@ pub struct SnapshotState {
     pub age_ms: u64,
     /// When it was saved (RFC 3339), while the speaker goes by what it saved before its restart.
     pub saved_at: Option<String>,
+    /// Nodes that give their addresses to others.
+    pub evacuated: BTreeMap<String, EvacuationState>,
+}
+
+/// Why a node gives its addresses to others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EvacuationState {
+    /// Why.
+    pub why: String,
+    /// Until when (RFC 3339), when that is known.
+    pub until: Option<String>,
+}
+
+/// Where a Service was moved to for a time.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MoveState {
+    /// The node.
+    pub to: String,
+    /// Until when (RFC 3339).
+    pub until: String,
 }
 
 /// A link of a node.
@@ -165,4 +187,6 @@ pub struct ServiceState {
     pub silent: Option<Why>,
     /// What this node announces of it.
     pub announced: Vec<IpAddr>,
+    /// Where it was moved to for a time.
+    pub moved: Option<MoveState>,
 }

@@ -13,9 +13,10 @@
 //! 6. it is a member on this link,
 //! 7. an advertisement that selects it allows one of its interfaces on this link,
 //! 8. it is ready to own,
-//! 9. of a group of several Services, nobody else who is left can announce more of them.
+//! 9. it is not to give its addresses away, unless everybody who is left is,
+//! 10. of a group of several Services, nobody else who is left can announce more of them.
 //!
-//! Rank among those left: the summed weights of the preferences, highest first, then SHA-256 of `node#key`, lowest first, which is MetalLB's
+//! Rank among those left: where `herald move` wants one of its Services, then the summed weights of the preferences, highest first, then SHA-256 of `node#key`, lowest first, which is MetalLB's
 //! order, so that a migration moves nothing.
 //!
 //! # Sharing
@@ -42,7 +43,7 @@ use crate::{
     config::Config,
     labels::Labels,
     node::{Node, SpeakerPod},
-    service::{Serving, TrafficPolicy},
+    service::{Moved, Serving, TrafficPolicy},
 };
 pub use groups::Group;
 pub use holder::{FORCE, HandOver, Hold, Holder, Moves, Role, View};
@@ -96,6 +97,8 @@ pub struct Announceable {
     /// Which endpoints can serve.
     #[serde(with = "shared")]
     pub serving: Arc<Serving>,
+    /// Where `herald move` wants its addresses to be.
+    pub moved: Option<Moved>,
 }
 
 /// Who answers for a group on one link, and why nobody else.

@@ -6,7 +6,12 @@ use super::{
     groups::{self, Announced},
     rank,
 };
-use crate::{LinkName, NodeName, ServiceKey, membership::Member, node::Node, service::TrafficPolicy};
+use crate::{
+    LinkName, NodeName, ServiceKey,
+    membership::Member,
+    node::{Evacuation, Node},
+    service::TrafficPolicy,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -40,8 +45,19 @@ pub(super) struct Candidate<'a> {
     pub(super) node: &'a NodeName,
     /// How many Services of the group it can announce.
     services: usize,
-    /// Of the preferences.
-    pub(super) score: u32,
+    /// Of preferences: the highest wins.
+    pub(super) score: Score,
+    /// Whether it is to give its addresses away.
+    evacuation: Option<Evacuation>,
+}
+
+/// What speaks for a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Score {
+    /// A Service of the group is to be there.
+    moved: bool,
+    /// Of the preferences of advertisements, summed up.
+    weight: u32,
 }
 
 impl Plan {
@@ -146,7 +162,7 @@ impl Plan {
         if equals.all(|other| rank(other.node, &key) > mine) { Whose::This } else { Whose::Other }
     }
 
-    /// Steps 1 to 9.
+    /// Steps 1 to 10.
     pub(super) fn candidates(
         &self,
         group: &Group,
@@ -162,6 +178,12 @@ impl Plan {
                 Ok(candidate) => candidates.push(candidate),
                 Err(reason) => drop(&node.name, reason),
             }
+        }
+        // The last ones keep what nobody else can have.
+        if candidates.iter().any(|candidate| candidate.evacuation.is_none()) {
+            candidates.retain(|candidate| {
+                candidate.evacuation.map(|why| drop(candidate.node, Dropped::Evacuated(why))).is_none()
+            });
         }
         let most = candidates.iter().map(|candidate| candidate.services).max();
         candidates.retain(|candidate| {
@@ -209,7 +231,7 @@ impl Plan {
             return Err(Dropped::NotReady);
         }
         // Every advertisement once, whatever the number of Services that it is for.
-        let score = match services {
+        let weight = match services {
             [(_, chosen)] => self.allowing(chosen, name, links).map(|reach| reach.score(name)).sum(),
             _ => {
                 let all: BTreeSet<usize> = services.iter().flat_map(|(_, chosen)| *chosen).copied().collect();
@@ -217,7 +239,9 @@ impl Plan {
                 self.allowing(&all, name, links).map(|reach| reach.score(name)).sum()
             }
         };
-        Ok(Candidate { node: name, services: able, score })
+        let wanted = |service: &Announceable| service.moved.as_ref().is_some_and(|moved| moved.to == *name);
+        let score = Score { moved: services.iter().any(|(service, _)| wanted(service)), weight };
+        Ok(Candidate { node: name, services: able, score, evacuation: node.evacuation })
     }
 
     /// Of these advertisements those that select the node.

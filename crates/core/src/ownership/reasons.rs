@@ -1,6 +1,6 @@
 //! Why a Service is announced by nobody, and why a node does not announce it.
 
-use crate::{PoolName, reason::Reason};
+use crate::{PoolName, node::Evacuation, reason::Reason};
 use serde::Serialize;
 use std::{borrow::Cow, net::IpAddr};
 
@@ -78,13 +78,16 @@ pub enum Dropped {
     #[error("its speaker is not ready yet")]
     NotReady,
     /// Step 9.
+    #[error("it gives its addresses away: {0}")]
+    Evacuated(Evacuation),
+    /// Step 10.
     #[error("another node can announce more of the Services that share the address")]
     FewerServices,
 }
 
 impl Dropped {
     /// All of them, in the order of the ladder.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::NotSelected,
         Self::Excluded,
         Self::NetworkUnavailable,
@@ -92,6 +95,11 @@ impl Dropped {
         Self::NotAMember,
         Self::NoInterface,
         Self::NotReady,
+        Self::Evacuated(Evacuation::ShuttingDown),
+        Self::Evacuated(Evacuation::OutOfService),
+        Self::Evacuated(Evacuation::ToBeDeleted),
+        Self::Evacuated(Evacuation::Tainted),
+        Self::Evacuated(Evacuation::Asked { until: 0 }),
         Self::FewerServices,
     ];
 }
@@ -106,6 +114,11 @@ impl Reason for Dropped {
             Self::NotAMember => "not_a_member",
             Self::NoInterface => "no_interface",
             Self::NotReady => "not_ready",
+            Self::Evacuated(Evacuation::ShuttingDown) => "shutting_down",
+            Self::Evacuated(Evacuation::OutOfService) => "out_of_service",
+            Self::Evacuated(Evacuation::ToBeDeleted) => "to_be_deleted",
+            Self::Evacuated(Evacuation::Tainted) => "evacuate_taint",
+            Self::Evacuated(Evacuation::Asked { .. }) => "evacuated",
             Self::FewerServices => "fewer_services",
         }
     }
@@ -119,6 +132,11 @@ impl Reason for Dropped {
             Self::NotAMember => "see the speaker's pod there, and whether the link carries its hellos",
             Self::NoInterface => "see spec.interfaces of the L2Advertisements",
             Self::NotReady => "see /readyz of its pod, and the pod's log",
+            Self::Evacuated(Evacuation::ShuttingDown) => "nothing to do: it gets them back when it is up again",
+            Self::Evacuated(Evacuation::OutOfService | Evacuation::ToBeDeleted | Evacuation::Tainted) => {
+                "remove the taint, and it gets them back"
+            }
+            Self::Evacuated(Evacuation::Asked { .. }) => "wait until it is over, or run herald evacuate --end NODE",
             Self::FewerServices => {
                 "make nodeSelectors, interfaces and endpoints of these Services alike, or give them addresses of their own"
             }

@@ -7,6 +7,7 @@ use crate::{
     config::{BgpAdvertisement, L2Advertisement, Pool, PoolChoice},
     labels::Labels,
     membership::Member,
+    node::Evacuation,
 };
 
 fn ip(text: &str) -> IpAddr {
@@ -44,6 +45,7 @@ fn snapshot() -> Snapshot {
         labels: Labels::default(),
         excluded: false,
         network_unavailable: false,
+        evacuation: None,
         internal_ips: vec![],
     };
     let (l2, bgp) = (PoolChoice::only("lan".into()), PoolChoice::only("wan".into()));
@@ -72,6 +74,7 @@ fn service(addresses: &[&str], policy: TrafficPolicy, nodes: &[&str]) -> Announc
             any: !nodes.is_empty(),
             nodes: nodes.iter().map(|n| NodeName::from(*n)).collect(),
         }),
+        moved: None,
     }
 }
 
@@ -132,6 +135,45 @@ fn each_step_of_the_ladder_drops_with_its_reason() {
     assert_eq!(dropped(&plain, &members), Some(Dropped::NotReady));
     members.remove(&"a".into());
     assert_eq!(dropped(&plain, &members), Some(Dropped::NotAMember));
+}
+
+#[test]
+fn who_gives_its_addresses_away_keeps_what_nobody_else_can_have() {
+    use TrafficPolicy::{Cluster, Local};
+    let evacuated = |mut snapshot: Snapshot, nodes: &[&str]| {
+        for node in nodes {
+            snapshot.nodes.get_mut(&NodeName::from(*node)).unwrap().evacuation = Some(Evacuation::Tainted);
+        }
+        snapshot
+    };
+    let plain = with(&[("s", service(&["192.0.2.1"], Cluster, &["a"]))]);
+    let one = verdict(&evacuated(plain.clone(), &["a"]), &everybody());
+    assert_eq!(one.dropped.get(&"a".into()), Some(&Dropped::Evacuated(Evacuation::Tainted)));
+    assert_eq!(one.others.len(), 1);
+    let everyone = verdict(&evacuated(plain.clone(), &["a", "b", "c"]), &everybody());
+    assert_eq!(everyone, verdict(&plain, &everybody()), "nobody is left, so it counts for nothing");
+    let local = with(&[("s", service(&["192.0.2.1"], Local, &["a"]))]);
+    assert_eq!(verdict(&evacuated(local, &["a"]), &everybody()).owner, Some("a".into()));
+    let mut members = everybody();
+    members.get_mut(&"b".into()).unwrap().ready = false;
+    members.remove(&"c".into());
+    assert_eq!(verdict(&evacuated(plain, &["a"]), &members).owner, Some("a".into()), "nobody else is ready");
+    // Rather fewer Services than a node that is about to go.
+    let two = [("s", service(&["192.0.2.1"], Local, &["a", "b"])), ("t", service(&["192.0.2.1"], Local, &["a"]))];
+    assert_eq!(verdict(&evacuated(with(&two), &["a"]), &everybody()).owner, Some("b".into()));
+}
+
+#[test]
+fn a_service_is_where_it_was_moved_to_if_that_node_can_have_it() {
+    for to in ["a", "b", "c"] {
+        let moved = Some(Moved { to: to.into(), until: 1 });
+        let snapshot =
+            with(&[("s", Announceable { moved, ..service(&["192.0.2.1"], TrafficPolicy::Cluster, &["a"]) })]);
+        assert_eq!(verdict(&snapshot, &everybody()).owner, Some(to.into()));
+        let mut without = snapshot.clone();
+        without.nodes.get_mut(&NodeName::from(to)).unwrap().excluded = true;
+        assert!(verdict(&without, &everybody()).owner.is_some_and(|owner| owner.as_str() != to));
+    }
 }
 
 #[test]

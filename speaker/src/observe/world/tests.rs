@@ -29,6 +29,7 @@ fn service() -> ServiceObject {
         addresses: ["192.168.56.11".parse().unwrap()].into(),
         allocated_from: Some("lan".into()),
         traffic_policy: TrafficPolicy::Local,
+        moved: None,
     }
 }
 
@@ -53,7 +54,7 @@ fn complete() -> World {
     for kind in first {
         assert!(!world.apply(Input::Settings(*kind, reset([]))));
     }
-    assert!(world.snapshot().is_none(), "nothing is decided before every list has come");
+    assert!(world.snapshot(0).is_none(), "nothing is decided before every list has come");
     assert!(world.apply(Input::Settings(*last, reset([]))));
     world
 }
@@ -69,17 +70,17 @@ fn config_map(text: &str) -> Change<Source> {
 }
 
 fn config(world: &mut World) -> Arc<Config> {
-    world.snapshot().unwrap().config
+    world.snapshot(0).unwrap().config
 }
 
 fn serving_of(world: &mut World) -> Serving {
-    world.snapshot().unwrap().services[&web()].serving.as_ref().clone()
+    world.snapshot(0).unwrap().services[&web()].serving.as_ref().clone()
 }
 
 #[test]
 fn a_snapshot_joins_services_with_their_endpoints() {
     let mut world = complete();
-    let observed = world.snapshot().unwrap();
+    let observed = world.snapshot(0).unwrap();
     assert_eq!(&*observed.services[&web()].uid, "u");
     assert_eq!(observed.stamp, Stamp { connected: true, resource_version: 10 });
     assert_eq!(serving_of(&mut world).nodes, ["w1".into()].into());
@@ -88,7 +89,7 @@ fn a_snapshot_joins_services_with_their_endpoints() {
 #[test]
 fn a_change_that_changes_nothing_is_not_worth_a_snapshot() {
     let mut world = complete();
-    world.snapshot();
+    world.snapshot(0);
     assert!(!world.apply(Input::Services(Change::Set { key: key("web"), value: service(), newest: 11 })));
     assert!(!world.apply(Input::Slices(Change::Set { key: key("web-1"), value: slice("w1", true), newest: 12 })));
     assert!(world.apply(Input::Slices(Change::Set { key: key("web-1"), value: slice("w1", false), newest: 13 })));
@@ -98,19 +99,19 @@ fn a_change_that_changes_nothing_is_not_worth_a_snapshot() {
 #[test]
 fn what_vanished_without_a_delete_is_found_by_the_next_list() {
     let mut world = complete();
-    world.snapshot();
+    world.snapshot(0);
     assert!(world.apply(Input::Slices(reset([(key("web-2"), slice("w2", true))]))));
     assert_eq!(serving_of(&mut world).nodes, ["w2".into()].into(), "web-1 is gone");
     assert!(world.apply(Input::Slices(reset([]))));
     assert_eq!(serving_of(&mut world), Serving::default());
     assert!(world.apply(Input::Services(reset([]))));
-    assert!(world.snapshot().unwrap().services.is_empty());
+    assert!(world.snapshot(0).unwrap().services.is_empty());
 }
 
 #[test]
 fn a_deleted_slice_takes_its_endpoints_along() {
     let mut world = complete();
-    world.snapshot();
+    world.snapshot(0);
     assert!(world.apply(Input::Slices(Change::Set { key: key("web-2"), value: slice("w2", true), newest: 11 })));
     assert!(world.apply(Input::Slices(Change::Gone { key: key("web-2"), newest: 12 })));
     assert_eq!(serving_of(&mut world).nodes, ["w1".into()].into());
@@ -119,13 +120,13 @@ fn a_deleted_slice_takes_its_endpoints_along() {
 #[test]
 fn a_lost_api_server_keeps_everything_and_is_told_in_the_stamp() {
     let mut world = complete();
-    let before = world.snapshot().unwrap();
+    let before = world.snapshot(0).unwrap();
     assert!(world.apply(Input::Nodes(Change::Disconnected("refused".to_owned()))));
-    let after = world.snapshot().unwrap();
+    let after = world.snapshot(0).unwrap();
     assert!(!after.stamp.connected);
     assert_eq!(after.services, before.services);
     assert!(world.apply(Input::Nodes(Change::Connected)));
-    assert!(world.snapshot().unwrap().stamp.connected);
+    assert!(world.snapshot(0).unwrap().stamp.connected);
 }
 
 #[test]
@@ -143,7 +144,7 @@ fn a_wrong_or_deleted_configuration_leaves_the_last_good_one() {
 #[test]
 fn custom_resources_add_up_and_their_removal_counts() {
     let mut world = complete();
-    world.snapshot();
+    world.snapshot(0);
     let l2: Unread<L2Advertisement> =
         serde_json::from_value(object("L2Advertisement", "l2", json!({ "interfaces": ["eth1"] }))).unwrap();
     let set = Change::Set { key: key("l2"), value: Source::from(l2), newest: 11 };
@@ -155,11 +156,35 @@ fn custom_resources_add_up_and_their_removal_counts() {
 }
 
 #[test]
+fn what_was_asked_for_a_time_ends() {
+    let mut world = complete();
+    let node = |until| Node {
+        name: "w1".into(),
+        labels: Labels::default(),
+        excluded: false,
+        network_unavailable: false,
+        evacuation: Some(Evacuation::Asked { until }),
+        internal_ips: Vec::new(),
+    };
+    let moved = Moved { to: "w1".into(), until: 50 };
+    world.apply(Input::Nodes(reset([(key("w1"), node(100))])));
+    world.apply(Input::Services(reset([(key("web"), ServiceObject { moved: Some(moved), ..service() })])));
+    let mut at = |now| {
+        let snapshot = world.snapshot(now).unwrap();
+        let evacuated = snapshot.nodes[&"w1".into()].evacuation.is_some();
+        (snapshot.services[&web()].moved.is_some(), evacuated, world.next_end(now))
+    };
+    assert_eq!(at(49), (true, true, Some(50)));
+    assert_eq!(at(50), (false, true, Some(100)));
+    assert_eq!(at(100), (false, false, None));
+}
+
+#[test]
 fn during_a_rollout_a_ready_pod_of_the_node_counts() {
     let mut world = complete();
     let pod = |ready| SpeakerPod { node: "w1".into(), ready };
     world.apply(Input::Speakers(reset([(key("new"), pod(false)), (key("old"), pod(true))])));
-    assert!(world.snapshot().unwrap().speakers[&"w1".into()].ready);
+    assert!(world.snapshot(0).unwrap().speakers[&"w1".into()].ready);
 }
 
 /// Whoever was there before announces by the last good version, which one that starts now has never seen.

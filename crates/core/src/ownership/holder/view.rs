@@ -66,11 +66,11 @@ impl View<'_> {
 
     /// Whether the state of the cluster alone speaks against it.
     pub(super) fn rules_out(&self, group: &Group, node: &NodeName) -> bool {
-        use Dropped::{Excluded, NetworkUnavailable, NoInterface, NoLocalEndpoint, NotSelected};
+        use Dropped::{Evacuated, Excluded, NetworkUnavailable, NoInterface, NoLocalEndpoint, NotSelected};
         let verdict = self.plan.desired(group, self.link, self.members);
         let dropped = verdict.dropped.get(node);
         dropped.is_some_and(|why| {
-            matches!(why, NotSelected | Excluded | NetworkUnavailable | NoLocalEndpoint | NoInterface)
+            matches!(why, NotSelected | Excluded | Evacuated(_) | NetworkUnavailable | NoLocalEndpoint | NoInterface)
         })
     }
 
