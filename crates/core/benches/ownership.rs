@@ -10,7 +10,7 @@ use herald_core::{
     labels::{Labels, Operator, Requirement, Selector},
     membership::Member,
     node::Node,
-    ownership::{Announceable, Plan, Snapshot},
+    ownership::{Announceable, Electorate, Plan, Snapshot},
     service::{Serving, TrafficPolicy},
 };
 use std::{
@@ -87,5 +87,8 @@ fn decide(bencher: Bencher<'_, '_>, size: (u32, u32)) {
     let members: BTreeMap<NodeName, Member> =
         plan.snapshot().nodes.keys().map(|node| (node.clone(), member.clone())).collect();
     let (here, me) = (LinkName::from("eth0"), NodeName::from("node-1"));
-    bencher.bench(|| plan.groups().iter().filter(|group| plan.owns(group, &here, &members, &me)).count());
+    bencher.bench(|| {
+        let electorate = Electorate::new(&plan, &here, &members);
+        plan.groups().iter().filter(|group| electorate.owns(group, &me)).count()
+    });
 }

@@ -7,7 +7,7 @@
 //! 2. Silent, its kernel too, and heard by no peer that is heard here: it is gone. Who says that it leaves is gone at once. Where a kernel
 //!    answers no asks, the hold time alone decides.
 //! 3. Silent or saying that it restarts, while its kernel answers: its place is kept for a grace, and it is asked on. Until it is back and
-//!    ready, somebody stands in for it; who that is says [`crate::ownership::Plan::stand_in`].
+//!    ready, somebody stands in for it; who that is says [`crate::ownership::Electorate::stand_in`].
 //! 4. A peer that the API shows as running but whose hellos never come is *presumed* while its address answers our asks.
 //! 5. A name that is no Node is no member.
 //! 6. Absence is believed only after listening: at start, when the link comes up, and after a late wake-up.
@@ -270,7 +270,7 @@ impl Membership {
                 interval_ms: u16::try_from(interval).unwrap_or(u16::MAX),
                 flags,
                 link: speaking.link,
-                links: speaking.links.clone(),
+                links: speaking.links.to_vec(),
                 heard: self.peers.heard_set(self.hellos, now),
                 kept: self.kept(),
                 moves: Some(Vec::new()),

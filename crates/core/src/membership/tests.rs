@@ -50,7 +50,7 @@ fn hello(node: &str, sequence: u64) -> Hello {
 
 fn speaking() -> Speaking {
     let stamp = Stamp::default();
-    Speaking { ready: true, leaving: false, restarting: false, links: vec![], link: 0, stamp, hurries: false }
+    Speaking { ready: true, leaving: false, restarting: false, links: [].into(), link: 0, stamp, hurries: false }
 }
 
 /// Wakes at every deadline up to the moment, as the driver does; gives back the frames.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 /// Who this speaker is.
@@ -51,7 +52,7 @@ pub struct Speaking {
     /// Whether it goes away for a moment.
     pub restarting: bool,
     /// Its usable links.
-    pub links: Vec<LinkInfo>,
+    pub links: Arc<[LinkInfo]>,
     /// Index of this link among them.
     pub link: u8,
     /// The state of the cluster that it decides on.

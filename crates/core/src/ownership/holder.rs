@@ -21,7 +21,7 @@ mod types;
 mod view;
 mod words;
 
-use super::{Group, Whose};
+use super::{Ahead, Group, Whose};
 use crate::{NodeName, membership::Member, time::Moment};
 use herald_wire::hello::{ClusterId, Move};
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
@@ -46,6 +46,8 @@ const FREE: Duration = Duration::from_millis(25);
 #[derive(Debug)]
 pub struct Holder {
     moves: Moves,
+    /// Who comes before this node in the order of each group of the plan, as far as known.
+    ahead: Vec<Ahead>,
     holds: BTreeMap<IpAddr, Hold>,
     /// Who was there when it was last settled; `None` before.
     members: Option<BTreeMap<NodeName, Member>>,
@@ -69,6 +71,7 @@ impl Holder {
     pub fn new(moves: Moves, now: Moment) -> Self {
         Self {
             moves,
+            ahead: Vec::new(),
             holds: BTreeMap::new(),
             members: None,
             ready: BTreeMap::new(),
@@ -86,6 +89,10 @@ impl Holder {
     pub fn begin(&mut self, view: &View<'_>) {
         let ready = |node: &NodeName| view.members.get(node).is_some_and(|member| member.ready);
         self.ready.retain(|node, _| ready(node));
+        if view.before.is_some() {
+            self.ahead.clear();
+        }
+        self.ahead.resize(view.plan.groups().len(), Ahead::default());
         let mut joined = false;
         for node in view.members.keys().filter(|node| ready(node)) {
             if !self.ready.contains_key(node) {
@@ -103,7 +110,8 @@ impl Holder {
 
     /// What this node has to do with a group now.
     pub fn step(&mut self, view: &View<'_>, group: &Group) -> Role {
-        let whose = view.whose(group, view.me);
+        let ahead = view.plan.position(group).and_then(|position| self.ahead.get_mut(position));
+        let whose = view.electorate.whose(group, view.me, ahead.unwrap_or(&mut Ahead::default()));
         let owner = whose == Whose::This;
         let before = self.holds.remove(&group.key).or_else(|| {
             // The group got another key: it is the same addresses still.

@@ -29,6 +29,7 @@
 //! The hand-over between two living owners (its memory: who holds now, drain, hold-off) is the state machine beside this: [`Holder`].
 
 mod advertise;
+mod electorate;
 mod groups;
 mod holder;
 mod plan;
@@ -45,6 +46,7 @@ use crate::{
     node::{Node, SpeakerPod},
     service::{Moved, Serving, TrafficPolicy},
 };
+pub use electorate::{Ahead, Electorate};
 pub use groups::Group;
 pub use holder::{FORCE, HandOver, Hold, Holder, Moves, Role, View};
 pub use plan::{Plan, Share, Whose};

@@ -2,7 +2,7 @@
 
 use super::{
     Announceable, Dropped, Group, Silent, Snapshot, Verdict,
-    advertise::{ByPool, Reach},
+    advertise::{ByPool, Chosen, Reach},
     groups::{self, Announced},
     rank,
 };
@@ -131,35 +131,23 @@ impl Plan {
         Verdict { owner: first, others, dropped }
     }
 
-    /// Whether [`Plan::desired`] makes this node the owner.
-    #[must_use]
-    pub fn owns(&self, group: &Group, here: &LinkName, members: &BTreeMap<NodeName, Member>, node: &NodeName) -> bool {
-        self.whose(group, here, members, node) == Whose::This
+    /// The advertisements of a lone Service that every node can serve: nothing else about such a group matters to who may own it.
+    pub(super) fn served_everywhere<'a>(&self, group: &'a Group) -> Option<&'a Chosen> {
+        let ([key], [chosen]) = (&*group.services, &*group.chosen) else { return None };
+        let service = self.snapshot.services.get(key)?;
+        (service.traffic_policy == TrafficPolicy::Cluster && service.serving.any).then_some(chosen)
     }
 
-    /// Whether [`Plan::desired`] makes this node the owner, or another; ranks no more nodes than that takes.
-    #[must_use]
-    pub fn whose(
-        &self,
-        group: &Group,
-        here: &LinkName,
-        members: &BTreeMap<NodeName, Member>,
-        node: &NodeName,
-    ) -> Whose {
-        let candidates = self.candidates(group, here, members, &mut |_, _| {});
-        let Some(own) = candidates.iter().find(|candidate| candidate.node == node) else {
-            return if candidates.is_empty() { Whose::Nobody } else { Whose::Other };
-        };
-        if candidates.iter().any(|other| other.score > own.score) {
-            return Whose::Other;
-        }
-        let mut equals = candidates.iter().filter(|other| other.score == own.score && other.node != node).peekable();
-        if equals.peek().is_none() {
-            return Whose::This;
-        }
-        let key = group.key.to_string();
-        let mine = rank(node, &key);
-        if equals.all(|other| rank(other.node, &key) > mine) { Whose::This } else { Whose::Other }
+    /// Where a group stands in [`Plan::groups`].
+    pub(super) fn position(&self, group: &Group) -> Option<usize> {
+        self.groups.binary_search_by_key(&group.addresses.first(), |other| other.addresses.first()).ok()
+    }
+
+    /// The group with this key.
+    pub(super) fn group(&self, key: IpAddr) -> Option<&Group> {
+        let lowest = self.groups.binary_search_by_key(&Some(&key), |group| group.addresses.first());
+        let lowest = lowest.ok().and_then(|at| self.groups.get(at)).filter(|group| group.key == key);
+        lowest.or_else(|| self.groups.iter().find(|group| group.key == key))
     }
 
     /// Steps 1 to 10.

@@ -1,4 +1,5 @@
 mod advertisements;
+mod electorate;
 mod hand_over;
 
 use super::*;
@@ -102,8 +103,9 @@ fn verdict(snapshot: &Snapshot, members: &BTreeMap<NodeName, Member>) -> Verdict
 fn decide(plan: &Plan, group: &Group, members: &BTreeMap<NodeName, Member>) -> Verdict {
     let here = LinkName::from("eth0");
     let verdict = plan.desired(group, &here, members);
+    let electorate = Electorate::new(plan, &here, members);
     for node in plan.snapshot().nodes.keys() {
-        assert_eq!(plan.owns(group, &here, members, node), verdict.owner.as_ref() == Some(node), "{node} {verdict:?}");
+        assert_eq!(electorate.owns(group, node), verdict.owner.as_ref() == Some(node), "{node} {verdict:?}");
     }
     verdict
 }
@@ -261,11 +263,11 @@ fn the_next_in_order_stands_in_for_a_restarting_owner_and_nobody_for_a_live_one(
     let (group, here) = (&plan.groups()[0], LinkName::from("eth0"));
     let mut members = everybody();
     let owner = plan.desired(group, &here, &members).owner.unwrap();
-    assert_eq!(plan.stand_in(group, &here, &members), None);
+    assert_eq!(Electorate::new(&plan, &here, &members).stand_in(group), None);
     let other = NodeName::from(if owner.as_str() == "a" { "b" } else { "a" });
     for (away, by) in [(&owner, Some(other.clone())), (&other, Some("c".into())), (&"c".into(), None)] {
         members.get_mut(away).unwrap().restarting = true;
-        let stand_in = plan.stand_in(group, &here, &members);
+        let stand_in = Electorate::new(&plan, &here, &members).stand_in(group);
         assert_eq!(stand_in, Some(StandIn { owner: owner.clone(), by }), "{away} restarts, too");
         assert_eq!(plan.desired(group, &here, &members).owner.as_ref(), Some(&owner), "its place is kept");
     }

@@ -23,7 +23,7 @@ use crate::{
         conflict::{Guard, Policy, Withheld},
     },
     membership::{Expected, Frame, Identity, Member, Membership, Roster, Speaking, Standing},
-    ownership::{Holder, Moves, Plan, Snapshot, View},
+    ownership::{Electorate, Holder, Moves, Plan, Snapshot, View},
     time::{Moment, Timing},
 };
 use herald_wire::{
@@ -54,6 +54,8 @@ pub struct Speaker {
     /// Who holds what, on the links where this node takes part.
     holders: BTreeMap<LinkName, Holder>,
     links: BTreeMap<LinkName, Link>,
+    /// The same, as hellos say them.
+    infos: Arc<[LinkInfo]>,
     memberships: BTreeMap<LinkName, Membership>,
     announcer: Announcer,
     guard: Guard,
@@ -98,6 +100,7 @@ impl Speaker {
             before: None,
             holders: BTreeMap::new(),
             links: BTreeMap::new(),
+            infos: Arc::default(),
             memberships: BTreeMap::new(),
             announcer: Announcer::default(),
             guard,
@@ -236,6 +239,7 @@ impl Speaker {
             me: &self.me.node,
             cluster: self.me.cluster,
             members,
+            electorate: Electorate::new(plan, link, members),
             kept: membership.was_kept(now),
             interval: self.timing.interval(),
             now,
@@ -271,6 +275,12 @@ impl Speaker {
                 self.announcer.again(name, now);
             }
         }
+        let info = |link: &Link| LinkInfo {
+            mac: link.mac,
+            name: IfName::new(link.name.as_str()),
+            addresses: link.addresses.iter().map(IpNetwork::ip).collect(),
+        };
+        self.infos = links.values().map(info).collect();
         self.links = links;
         self.set_rosters(now);
         self.decide_for(Cause::Links);
@@ -440,15 +450,6 @@ impl Speaker {
     }
 
     fn speak(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        let infos: Vec<LinkInfo> = self
-            .links
-            .values()
-            .map(|link| LinkInfo {
-                mac: link.mac,
-                name: IfName::new(link.name.as_str()),
-                addresses: link.addresses.iter().map(IpNetwork::ip).collect(),
-            })
-            .collect();
         let ready = self.ready();
         let stamp = self.snapshot().map(|snapshot| snapshot.stamp).unwrap_or_default();
         let mut conflicts: BTreeMap<LinkName, Vec<Conflict>> = BTreeMap::new();
@@ -460,7 +461,7 @@ impl Speaker {
                 ready,
                 leaving: self.stop == Some(true),
                 restarting: self.stop == Some(false),
-                links: infos.clone(),
+                links: Arc::clone(&self.infos),
                 link: u8::try_from(index).unwrap_or(u8::MAX),
                 stamp,
                 hurries: self.holders.get(name).is_some_and(Holder::hurries),

@@ -84,7 +84,7 @@ impl Speaker {
                 if !matches!(role, Role::Holder { .. }) {
                     if restarting
                         && !holder.is_held_by_another(group, &members)
-                        && let Some(stand_in) = plan.stand_in(group, name, &members)
+                        && let Some(stand_in) = view.electorate.stand_in(group)
                     {
                         self.stand_in(&mut owned, (plan, group), &stand_in, (name, membership, segment), &members);
                     }

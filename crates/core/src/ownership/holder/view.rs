@@ -3,14 +3,14 @@
 use crate::{
     LinkName, NodeName,
     membership::Member,
-    ownership::{Dropped, Group, Plan, Whose},
+    ownership::{Dropped, Electorate, Group, Plan},
     time::Moment,
 };
 use herald_wire::hello::{ClusterId, Stamp, peer_hash};
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 /// What is decided on, on one link.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct View<'a> {
     /// The state of the cluster.
     pub plan: &'a Plan,
@@ -24,6 +24,8 @@ pub struct View<'a> {
     pub cluster: ClusterId,
     /// Who is there, this node included.
     pub members: &'a BTreeMap<NodeName, Member>,
+    /// Of these, who may own what.
+    pub electorate: Electorate<'a>,
     /// Whether peers kept this node's place until now.
     pub kept: bool,
     /// Between two hellos.
@@ -34,11 +36,7 @@ pub struct View<'a> {
 
 impl View<'_> {
     pub(super) fn owns(&self, group: &Group, node: &NodeName) -> bool {
-        self.whose(group, node) == Whose::This
-    }
-
-    pub(super) fn whose(&self, group: &Group, node: &NodeName) -> Whose {
-        self.plan.whose(group, self.link, self.members, node)
+        self.electorate.owns(group, node)
     }
 
     /// Whether it can be talked to about hand-overs.
@@ -76,6 +74,6 @@ impl View<'_> {
 
     /// The group with this key.
     pub(super) fn group(&self, key: IpAddr) -> Option<&Group> {
-        self.plan.groups().iter().find(|group| group.key == key)
+        self.plan.group(key)
     }
 }

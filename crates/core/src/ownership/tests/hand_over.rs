@@ -45,7 +45,8 @@ impl Machine {
     fn view<'a>(&'a self, before: Option<&'a Plan>, me: &'a NodeName, link: &'a LinkName) -> View<'a> {
         let (plan, members, now) = (&self.plan, &self.members, self.now);
         let interval = Duration::from_millis(50);
-        View { plan, before, link, me, cluster: CLUSTER, members, kept: false, interval, now }
+        let electorate = Electorate::new(plan, link, members);
+        View { plan, before, link, me, cluster: CLUSTER, members, electorate, kept: false, interval, now }
     }
 
     /// What it has to do with every group now.

@@ -1,0 +1,152 @@
+//! Who may own what on one link with certain members. What many groups have in common is judged once.
+
+use super::{Group, Plan, StandIn, Whose, advertise::Chosen, rank};
+use crate::{LinkName, NodeName, membership::Member};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+/// A node by its place among those of the snapshot.
+type Index = u32;
+
+/// Somebody who comes before this node in the order of a group, found once: while it may own, nobody needs to be ranked. Lives as long as a
+/// plan, since ranks do not change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ahead(Option<Index>);
+
+/// Everybody who could vote, on one link: made for one decision about all groups.
+#[derive(Debug)]
+pub struct Electorate<'a> {
+    plan: &'a Plan,
+    here: &'a LinkName,
+    members: &'a BTreeMap<NodeName, Member>,
+    /// All nodes of the snapshot, and whether each speaks for itself now.
+    nodes: Vec<(&'a NodeName, bool)>,
+    /// By the advertisements of a lone Service that every node can serve: with a thousand Services there are a few such lists.
+    known: RefCell<BTreeMap<Chosen, Rc<Eligible>>>,
+}
+
+/// Who may own a group.
+#[derive(Debug, Default)]
+struct Eligible {
+    /// By node; `None` may not.
+    scores: Vec<Option<u32>>,
+    /// The highest score.
+    best: u32,
+    /// Whether anybody with the highest score does not speak for itself now.
+    away: bool,
+}
+
+impl Eligible {
+    fn score(&self, node: Index) -> Option<u32> {
+        usize::try_from(node).ok().and_then(|node| self.scores.get(node).copied().flatten())
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = (Index, u32)> {
+        (0..).zip(&self.scores).filter_map(|(node, score)| Some((node, (*score)?)))
+    }
+
+    fn first(&self) -> impl Iterator<Item = Index> {
+        self.nodes().filter(|(_, score)| *score == self.best).map(|(node, _)| node)
+    }
+}
+
+impl<'a> Electorate<'a> {
+    /// On the link that this node calls `here`, with these members (this speaker included).
+    #[must_use]
+    pub fn new(plan: &'a Plan, here: &'a LinkName, members: &'a BTreeMap<NodeName, Member>) -> Self {
+        let live = |node: &NodeName| members.get(node).is_some_and(|member| member.ready && !member.restarting);
+        let nodes = plan.snapshot().nodes.keys().map(|node| (node, live(node))).collect();
+        Self { plan, here, members, nodes, known: RefCell::default() }
+    }
+
+    fn name(&self, node: Index) -> Option<&'a NodeName> {
+        usize::try_from(node).ok().and_then(|node| self.nodes.get(node)).map(|(name, _)| *name)
+    }
+
+    fn lives(&self, node: Index) -> bool {
+        usize::try_from(node).ok().and_then(|node| self.nodes.get(node)).is_some_and(|(_, live)| *live)
+    }
+
+    fn index(&self, node: &NodeName) -> Option<Index> {
+        let found = self.nodes.binary_search_by(|(name, _)| (*name).cmp(node)).ok()?;
+        Index::try_from(found).ok()
+    }
+
+    fn eligible(&self, group: &Group) -> Rc<Eligible> {
+        let Some(chosen) = self.plan.served_everywhere(group) else { return Rc::new(self.judge(group)) };
+        if let Some(known) = self.known.borrow().get(chosen) {
+            return Rc::clone(known);
+        }
+        let judged = Rc::new(self.judge(group));
+        self.known.borrow_mut().insert(Chosen::clone(chosen), Rc::clone(&judged));
+        judged
+    }
+
+    fn judge(&self, group: &Group) -> Eligible {
+        let candidates = self.plan.candidates(group, self.here, self.members, &mut |_, _| {});
+        let best = candidates.iter().map(|candidate| candidate.score).max().unwrap_or(0);
+        let mut candidates = candidates.into_iter().peekable();
+        let (mut scores, mut away) = (Vec::with_capacity(self.nodes.len()), false);
+        // Both are in the order of the names.
+        for (name, live) in &self.nodes {
+            let score = candidates.next_if(|candidate| candidate.node == *name).map(|candidate| candidate.score);
+            away |= !live && score == Some(best);
+            scores.push(score);
+        }
+        Eligible { scores, best, away }
+    }
+
+    /// Whether [`Plan::desired`] makes this node the owner.
+    #[must_use]
+    pub fn owns(&self, group: &Group, node: &NodeName) -> bool {
+        self.whose(group, node, &mut Ahead::default()) == Whose::This
+    }
+
+    /// Whether that makes this node the owner, or another. For one that asks again and again: who is `ahead` is remembered there, so that nobody
+    /// is ranked whose order is known.
+    #[must_use]
+    pub fn whose(&self, group: &Group, node: &NodeName, ahead: &mut Ahead) -> Whose {
+        let eligible = self.eligible(group);
+        let own = self.index(node).and_then(|me| Some((me, eligible.score(me)?)));
+        let Some((me, own)) = own else {
+            return if eligible.nodes().next().is_none() { Whose::Nobody } else { Whose::Other };
+        };
+        if own < eligible.best || ahead.0.and_then(|ahead| eligible.score(ahead)).is_some_and(|score| score >= own) {
+            return Whose::Other;
+        }
+        let mut others = eligible.first().filter(|other| *other != me).peekable();
+        if others.peek().is_none() {
+            return Whose::This;
+        }
+        let key = group.key.to_string();
+        let mine = rank(node, &key);
+        *ahead = Ahead(others.find(|other| self.name(*other).is_some_and(|name| rank(name, &key) < mine)));
+        if ahead.0.is_none() { Whose::This } else { Whose::Other }
+    }
+
+    /// Whether the owner of a group restarts, and then who stands in for it: the first live candidate in the owner's order, which is also who
+    /// would take over; without one any live member.
+    #[must_use]
+    pub fn stand_in(&self, group: &Group) -> Option<StandIn> {
+        let eligible = self.eligible(group);
+        if !eligible.away {
+            return None;
+        }
+        let key = group.key.to_string();
+        let ranked = |node: Index| Some((rank(self.name(node)?, &key), node));
+        // Few are away: whoever of the others comes before all of them is found soon.
+        let (first, owner) = eligible.first().filter(|node| !self.lives(*node)).filter_map(ranked).min()?;
+        if eligible.first().filter(|node| self.lives(*node)).filter_map(ranked).any(|(rank, _)| rank < first) {
+            return None;
+        }
+        let live = || eligible.nodes().filter(|(node, _)| self.lives(*node));
+        let most = live().map(|(_, score)| score).max();
+        let by = live().filter(|(_, score)| Some(*score) == most).filter_map(|(node, _)| ranked(node)).min();
+        let any = || {
+            let live = |(_, member): &(&NodeName, &Member)| member.ready && !member.restarting;
+            let members = self.members.iter().filter(live).map(|(node, _)| node);
+            members.min_by_key(|node| rank(node, &key))
+        };
+        let by = by.and_then(|(_, node)| self.name(node)).or_else(any);
+        Some(StandIn { owner: self.name(owner)?.clone(), by: by.cloned() })
+    }
+}
