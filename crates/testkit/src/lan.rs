@@ -78,6 +78,10 @@ struct Host {
     moves: Vec<(bool, Cause)>,
     /// When it wants to run next.
     wakes: Option<Moment>,
+    /// Its last hello.
+    said: Option<Arc<Hello>>,
+    /// Links without carrier.
+    down: BTreeSet<LinkName>,
 }
 
 /// A frame on its way to a link.
@@ -103,8 +107,13 @@ enum Delivery {
 }
 
 impl Host {
+    fn usable(&self) -> Vec<Link> {
+        self.links.iter().map(|(_, link)| link).filter(|link| !self.down.contains(&link.name)).cloned().collect()
+    }
+
     fn segment_of(&self, link: &LinkName) -> Option<usize> {
-        self.links.iter().find(|(_, own)| own.name == *link).map(|(segment, _)| *segment)
+        let here = self.links.iter().find(|(_, own)| own.name == *link).map(|(segment, _)| *segment);
+        here.filter(|_| !self.down.contains(link))
     }
 }
 
@@ -131,7 +140,12 @@ pub struct Lan {
     in_flight: BTreeMap<(Moment, u64), (NodeName, Delivery)>,
     /// When hosts want to run next.
     timers: BTreeSet<(Moment, NodeName)>,
+    /// Which nodes have an address of their own.
+    stations: BTreeMap<IpAddr, Vec<NodeName>>,
     steps: u64,
+    hellos: u64,
+    asks: u64,
+    in_speakers: Duration,
     frames: u64,
     snapshot: Arc<Snapshot>,
     /// Hosts that are no nodes, with an address each.
@@ -157,7 +171,11 @@ impl Lan {
             cut: BTreeSet::new(),
             in_flight: BTreeMap::new(),
             timers: BTreeSet::new(),
+            stations: BTreeMap::new(),
             steps: 0,
+            hellos: 0,
+            asks: 0,
+            in_speakers: Duration::ZERO,
             frames: 0,
             snapshot: Arc::new(snapshot),
             foreign: BTreeMap::new(),
@@ -189,7 +207,12 @@ impl Lan {
             handed_over: Vec::new(),
             moves: Vec::new(),
             wakes: None,
+            said: None,
+            down: BTreeSet::new(),
         };
+        for address in host.links.iter().flat_map(|(_, link)| &link.addresses) {
+            self.stations.entry(address.ip()).or_default().push(node.into());
+        }
         self.hosts.insert(node.into(), host);
         self.power_on(node);
     }
@@ -206,11 +229,7 @@ impl Lan {
         let host = self.host(node);
         let me = Identity { cluster: CLUSTER, node: node.into(), incarnation: now.as_micros() };
         let mut speaker = Speaker::new(me, timing).with_moves(moves).with_policy(policy);
-        for input in [
-            Input::Links(host.links.iter().map(|(_, link)| link.clone()).collect()),
-            Input::Key(true),
-            Input::Snapshot(snapshot),
-        ] {
+        for input in [Input::Links(host.usable()), Input::Key(true), Input::Snapshot(snapshot)] {
             speaker.handle(input, now);
         }
         host.speaker = Some(speaker);
@@ -258,6 +277,19 @@ impl Lan {
     pub fn suspend(&mut self, node: &str, how_long: Duration) {
         self.pause(node, how_long);
         self.host(node).suspended = true;
+    }
+
+    /// Takes the cable out of a link, or puts it back: the node notices at once.
+    pub fn set_carrier(&mut self, node: &str, link: &LinkName, there: bool) {
+        let host = self.host(node);
+        if there {
+            host.down.remove(link);
+        } else {
+            host.down.insert(link.clone());
+            host.answers.remove(link);
+        }
+        let links = Input::Links(host.usable());
+        self.input(node, links);
     }
 
     /// Frames from `from` to `to` do not arrive any more.
@@ -382,6 +414,7 @@ impl Lan {
         }
         let inbox = std::mem::take(&mut host.inbox);
         let Some(speaker) = &mut host.speaker else { return };
+        let began = std::time::Instant::now();
         for delivery in inbox {
             match delivery {
                 Delivery::Hello { link, from_mac, hello } => {
@@ -397,7 +430,9 @@ impl Lan {
         if !speaker.is_due(now) {
             return;
         }
-        for effect in speaker.poll(now) {
+        let effects = speaker.poll(now);
+        self.in_speakers += began.elapsed();
+        for effect in effects {
             self.carry_out(node, effect);
         }
     }
@@ -414,11 +449,16 @@ impl Lan {
                     return;
                 };
                 let hello = Arc::new(hello);
+                self.hellos += 1;
+                host.said = Some(Arc::clone(&hello));
                 self.broadcast(node, &link, |link| Delivery::Hello { link, from_mac, hello: Arc::clone(&hello) });
             }
             Effect::Ask { link, address, to } => {
+                self.asks += 1;
                 let by = (node.clone(), link.clone());
-                self.broadcast(node, &link, |link| Delivery::Asked { link, address, to, by: by.clone() });
+                // Everybody else's kernel drops it.
+                let to_whom = self.stations.get(&address).cloned().unwrap_or_default();
+                self.deliver(node, &link, &to_whom, |link| Delivery::Asked { link, address, to, by: by.clone() });
             }
             Effect::HandOver { what, .. } => host.handed_over.push(what),
             Effect::Probe { link, address } => self.probed(node, &link, address),
@@ -434,10 +474,19 @@ impl Lan {
 
     /// To every link on the segment but the one that it comes from: also to others of the same node.
     fn broadcast(&mut self, from: &NodeName, on: &LinkName, delivery: impl Fn(LinkName) -> Delivery) {
+        let all: Vec<NodeName> = self.hosts.keys().cloned().collect();
+        self.deliver(from, on, &all, delivery);
+    }
+
+    /// The same, of no use to anybody but these nodes.
+    fn deliver(&mut self, from: &NodeName, on: &LinkName, whom: &[NodeName], delivery: impl Fn(LinkName) -> Delivery) {
         let Some(segment) = self.hosts.get(from).and_then(|host| host.segment_of(on)) else { return };
         let mut to: Vec<(NodeName, LinkName)> = Vec::new();
-        for (node, host) in self.hosts.iter().filter(|(_, host)| host.power) {
-            let here = host.links.iter().filter(|(own, link)| *own == segment && (node != from || link.name != *on));
+        for node in whom {
+            let Some(host) = self.hosts.get(node).filter(|host| host.power) else { continue };
+            let here = host.links.iter().filter(|(own, link)| {
+                *own == segment && (node != from || link.name != *on) && !host.down.contains(&link.name)
+            });
             to.extend(here.map(|(_, link)| (node.clone(), link.name.clone())));
         }
         for (node, link) in to {
@@ -470,7 +519,9 @@ impl Lan {
         let Some(host) = self.hosts.get(node).filter(|host| host.power && !host.suspended) else { return };
         let own = host.links.iter().any(|(_, link)| link.addresses.iter().any(|own| own.ip() == address));
         let here = host.links.iter().find(|(_, own)| own.name == *link).map(|(_, link)| link.mac);
-        let Some(mac) = here.filter(|mac| own && !self.mute_kernels && station.is_none_or(|to| to == *mac)) else {
+        let Some(mac) = here.filter(|mac| {
+            own && !host.down.contains(link) && !self.mute_kernels && station.is_none_or(|to| to == *mac)
+        }) else {
             return;
         };
         self.send(&node.clone(), by, Delivery::Answer { link: on, address, from: mac });

@@ -9,8 +9,8 @@ use herald_core::{
     speaker::{Cause, Claim, Link, Speaker},
     time::Moment,
 };
-use herald_wire::Mac;
-use std::{collections::BTreeSet, net::IpAddr};
+use herald_wire::{Mac, hello::Hello};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 impl Lan {
     /// The machine of a node.
@@ -108,6 +108,51 @@ impl Lan {
     #[must_use]
     pub fn frames_sent(&self) -> u64 {
         self.frames
+    }
+
+    /// How many hellos were said so far.
+    #[must_use]
+    pub fn hellos(&self) -> u64 {
+        self.hellos
+    }
+
+    /// How often a kernel was asked so far.
+    #[must_use]
+    pub fn asks(&self) -> u64 {
+        self.asks
+    }
+
+    /// What a node said last.
+    #[must_use]
+    pub fn last_hello(&self, node: &str) -> Option<&Hello> {
+        self.hosts.get(&NodeName::from(node))?.said.as_deref()
+    }
+
+    /// How often nodes began, and ceased, to announce a Service, since this was last asked.
+    pub fn count_moves(&mut self) -> (usize, usize) {
+        let moves: Vec<bool> =
+            self.hosts.values_mut().flat_map(|host| std::mem::take(&mut host.moves)).map(|(began, _)| began).collect();
+        let began = moves.iter().filter(|began| **began).count();
+        (began, moves.len() - began)
+    }
+
+    /// Everything that is answered with the own MAC address on a segment now, in no particular order.
+    pub fn held(&self, segment: usize) -> impl Iterator<Item = (IpAddr, &NodeName)> {
+        let good = |host: &Host, link: &LinkName| {
+            let until = host.speaker.as_ref().and_then(|speaker| speaker.good_until(link));
+            host.paused_until.is_none() && until.is_some_and(|until| self.now <= until)
+        };
+        self.hosts.iter().flat_map(move |(node, host)| {
+            let here = host.links.iter().filter(move |(own, link)| *own == segment && good(host, &link.name));
+            let answers = here.filter_map(|(_, link)| host.answers.get(&link.name)).flatten();
+            answers.filter(|(_, claim)| **claim == Claim::Own).map(move |(address, _)| (*address, node))
+        })
+    }
+
+    /// Time (of the real clock) that the machines of all nodes took so far, without the simulated LAN around them.
+    #[must_use]
+    pub fn time_in_speakers(&self) -> Duration {
+        self.in_speakers
     }
 
     /// How many moments were simulated so far at which something happened.
