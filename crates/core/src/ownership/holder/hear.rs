@@ -130,7 +130,7 @@ impl Holder {
                         self.outbox.claim(key);
                         false
                     }
-                    _ => self.contest(from, group, stamp, view),
+                    _ => self.contest(from, said.word, group, stamp, view),
                 }
             }
             _ => false,
@@ -138,9 +138,12 @@ impl Holder {
     }
 
     /// Two hold it, and do not agree who is the owner. What is said once may have crossed with this node's own word.
-    fn contest(&mut self, from: &NodeName, group: &Group, stamp: Stamp, view: &View<'_>) -> bool {
+    fn contest(&mut self, from: &NodeName, said: Word, group: &Group, stamp: Stamp, view: &View<'_>) -> bool {
         let text = group.key.to_string();
+        let means_to = matches!(self.holds.get(&group.key), Some(Hold::Held { owner: true, .. }));
         let better = match stamp.cmp(&view.stamp()) {
+            // The other one takes itself for the owner and does not yield; this node goes on only until somebody comes who does.
+            _ if said == Word::Own && !means_to => true,
             std::cmp::Ordering::Equal => rank(from, &text) < rank(view.me, &text),
             order => order.is_gt(),
         };
