@@ -140,7 +140,7 @@ fn a_conflict_outlives_its_owner_and_its_owners_restart() {
         // Whoever takes over or stands in knows of it, asks once more, and names the host again.
         lan.run(Duration::from_secs(5), |lan| assert!(lan.answerers(0, address()).is_empty()));
         let named = |node: &&&str| lan.conflicts(node).contains(&(address(), Some(Withheld::Held(mac))));
-        assert_eq!(NODES.iter().filter(named).count(), 2);
+        assert!(NODES.iter().filter(named).count() >= 2, "the holder, and who comes after it");
         lan.remove_foreign("printer");
         lan.run(MINUTE, |_| {});
         assert_eq!(lan.answerers(0, address()).len(), 1);
