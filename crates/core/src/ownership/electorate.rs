@@ -1,6 +1,6 @@
 //! Who may own what on one link with certain members. What many groups have in common is judged once.
 
-use super::{Group, Plan, StandIn, Whose, advertise::Chosen, rank};
+use super::{Group, Plan, StandIn, Whose, advertise::Chosen, plan::Score, rank};
 use crate::{LinkName, NodeName, membership::Member};
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
@@ -28,24 +28,24 @@ pub struct Electorate<'a> {
 #[derive(Debug, Default)]
 struct Eligible {
     /// By node; `None` may not.
-    scores: Vec<Option<u32>>,
+    scores: Vec<Option<Score>>,
     /// The highest score.
-    best: u32,
+    best: Option<Score>,
     /// Whether anybody with the highest score does not speak for itself now.
     away: bool,
 }
 
 impl Eligible {
-    fn score(&self, node: Index) -> Option<u32> {
+    fn score(&self, node: Index) -> Option<Score> {
         usize::try_from(node).ok().and_then(|node| self.scores.get(node).copied().flatten())
     }
 
-    fn nodes(&self) -> impl Iterator<Item = (Index, u32)> {
+    fn nodes(&self) -> impl Iterator<Item = (Index, Score)> {
         (0..).zip(&self.scores).filter_map(|(node, score)| Some((node, (*score)?)))
     }
 
     fn first(&self) -> impl Iterator<Item = Index> {
-        self.nodes().filter(|(_, score)| *score == self.best).map(|(node, _)| node)
+        self.nodes().filter(|(_, score)| Some(*score) == self.best).map(|(node, _)| node)
     }
 }
 
@@ -83,13 +83,13 @@ impl<'a> Electorate<'a> {
 
     fn judge(&self, group: &Group) -> Eligible {
         let candidates = self.plan.candidates(group, self.here, self.members, &mut |_, _| {});
-        let best = candidates.iter().map(|candidate| candidate.score).max().unwrap_or(0);
+        let best = candidates.iter().map(|candidate| candidate.score).max();
         let mut candidates = candidates.into_iter().peekable();
         let (mut scores, mut away) = (Vec::with_capacity(self.nodes.len()), false);
         // Both are in the order of the names.
         for (name, live) in &self.nodes {
             let score = candidates.next_if(|candidate| candidate.node == *name).map(|candidate| candidate.score);
-            away |= !live && score == Some(best);
+            away |= !live && score.is_some() && score == best;
             scores.push(score);
         }
         Eligible { scores, best, away }
@@ -110,7 +110,9 @@ impl<'a> Electorate<'a> {
         let Some((me, own)) = own else {
             return if eligible.nodes().next().is_none() { Whose::Nobody } else { Whose::Other };
         };
-        if own < eligible.best || ahead.0.and_then(|ahead| eligible.score(ahead)).is_some_and(|score| score >= own) {
+        if Some(own) < eligible.best
+            || ahead.0.and_then(|ahead| eligible.score(ahead)).is_some_and(|score| score >= own)
+        {
             return Whose::Other;
         }
         let mut others = eligible.first().filter(|other| *other != me).peekable();

@@ -131,11 +131,13 @@ impl Plan {
         Verdict { owner: first, others, dropped }
     }
 
-    /// The advertisements of a lone Service that every node can serve: nothing else about such a group matters to who may own it.
+    /// The advertisements of a lone Service that every node can serve and that nobody moved: nothing else about such a group matters to who may
+    /// own it, and with which score.
     pub(super) fn served_everywhere<'a>(&self, group: &'a Group) -> Option<&'a Chosen> {
         let ([key], [chosen]) = (&*group.services, &*group.chosen) else { return None };
         let service = self.snapshot.services.get(key)?;
-        (service.traffic_policy == TrafficPolicy::Cluster && service.serving.any).then_some(chosen)
+        let same = service.traffic_policy == TrafficPolicy::Cluster && service.serving.any && service.moved.is_none();
+        same.then_some(chosen)
     }
 
     /// Where a group stands in [`Plan::groups`].

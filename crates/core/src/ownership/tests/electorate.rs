@@ -14,7 +14,8 @@ fn cluster(services: &[(u8, bool, u16)]) -> Snapshot {
     snapshot.nodes = (0..NODES)
         .map(|number| {
             let labels = [("half", if number % 2 == 0 { "even" } else { "odd" }.to_owned())].into_iter().collect();
-            (name(number), Node { name: name(number), labels, ..node.clone() })
+            let evacuation = (number == 7).then_some(crate::node::Evacuation::Tainted);
+            (name(number), Node { name: name(number), labels, evacuation, ..node.clone() })
         })
         .collect();
     for (number, (address, local, nodes)) in services.iter().enumerate() {
@@ -22,6 +23,10 @@ fn cluster(services: &[(u8, bool, u16)]) -> Snapshot {
         let here = (0..NODES).filter(|number| nodes & (1 << number) != 0).map(name);
         let mut service = service(&[&format!("192.0.2.{address}")], policy, &["anywhere"]);
         service.serving = Arc::new(Serving { any: true, nodes: here.collect() });
+        if nodes % 5 == 0 {
+            let to = name(address % NODES);
+            service.moved = Some(crate::service::Moved { to, until: 0 });
+        }
         service.labels = [("app", if address % 3 == 0 { "web" } else { "db" }.to_owned())].into_iter().collect();
         snapshot.services.insert(ServiceKey::new("ns", format!("s{number}")), service);
     }
