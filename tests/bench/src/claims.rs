@@ -19,7 +19,7 @@ use std::{
 pub struct ClaimsSeen {
     /// How often an address was claimed for another MAC address than the one before.
     pub moves: usize,
-    /// Longest time in which the client's broadcast requests for one address went unanswered.
+    /// Longest time from a broadcast request of the client for one address to the first answer to it or to one of those that followed.
     pub longest_unanswered: Duration,
     /// Where each address was in the end.
     pub last: BTreeMap<Ipv4Addr, Mac>,
@@ -69,29 +69,28 @@ impl Claims {
 }
 
 fn listen(port: &ArpPort, owners: BTreeMap<Ipv4Addr, Mac>, pace: Duration, stop: &AtomicBool) -> Result<ClaimsSeen> {
-    let start = Instant::now();
-    let mut answered: BTreeMap<Ipv4Addr, Instant> = owners.keys().map(|ip| (*ip, start)).collect();
+    // Since when each address has been asked for in vain.
+    let mut waiting: BTreeMap<Ipv4Addr, Option<Instant>> = owners.keys().map(|ip| (*ip, None)).collect();
     let mut seen = ClaimsSeen { last: owners, ..ClaimsSeen::default() };
-    let mut next = start;
+    let mut next = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         if Instant::now() >= next {
-            answered.keys().try_for_each(|ip| port.send(*ip, Mac::BROADCAST))?;
+            for (ip, since) in &mut waiting {
+                port.send(*ip, Mac::BROADCAST)?;
+                since.get_or_insert_with(Instant::now);
+            }
             next = Instant::now() + pace;
         }
         let Some(packet) = port.hear(next)? else { continue };
         seen.note(&packet);
         if packet.target_mac == port.mac()
-            && let Some(last) = answered.get_mut(&packet.sender_ip)
+            && let Some(since) = waiting.get_mut(&packet.sender_ip).and_then(Option::take)
         {
-            seen.longest_unanswered = seen.longest_unanswered.max(last.elapsed());
-            *last = Instant::now();
+            seen.longest_unanswered = seen.longest_unanswered.max(since.elapsed());
         }
     }
-    let never = answered.values().map(Instant::elapsed).max().unwrap_or_default();
-    // Less than two questions ago: the last one is not lost.
-    if never > pace * 2 {
-        seen.longest_unanswered = seen.longest_unanswered.max(never);
-    }
+    let never = waiting.values().flatten().map(Instant::elapsed).max().unwrap_or_default();
+    seen.longest_unanswered = seen.longest_unanswered.max(never);
     Ok(seen)
 }
 

@@ -119,9 +119,9 @@ pub fn measure(stage: &mut Stage, name: &str, fault: Fault, meanwhile: Meanwhile
         }
     }
     drop(trouble);
-    match failed.pop() {
-        Some(error) if (failed.len() + 1) * 4 > trials => return Err(error),
-        _ => {}
+    let missing = failed.len();
+    if let Some(error) = failed.pop().filter(|_| missing * 4 > trials) {
+        return Err(error);
     }
     let all = |value: fn(&Reading) -> f64| readings.iter().map(value).collect::<Vec<f64>>();
     let mut figures = vec![
@@ -129,6 +129,9 @@ pub fn measure(stage: &mut Stage, name: &str, fault: Fault, meanwhile: Meanwhile
         Figure::new("- the client's own longest pause", Unit::Millis, &all(|reading| millis(reading.pause)))?,
         Figure::new("- connections broken, of 20", Unit::Pieces, &all(|reading| count(reading.lines.broken)))?,
     ];
+    if missing > 0 {
+        figures.push(Figure::new("- trials that showed nothing and are not counted", Unit::Pieces, &[count(missing)])?);
+    }
     if endless > 0 {
         let name = format!("- outages that were not over after {} s, when the fault was undone", PATIENCE.as_secs());
         figures.push(Figure::new(name, Unit::Pieces, &[count(endless)])?);

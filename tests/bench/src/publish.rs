@@ -119,7 +119,7 @@ impl Results {
         for (name, reason) in &self.missing {
             let _ = writeln!(text, "| `{name}` | not measured: {} | | | | | | | |", reason.replace(['|', '\n'], " "));
         }
-        text.push_str("\np99 of fewer than 100 samples is the maximum. No sample was left out.\n");
+        text.push_str("\np99 of fewer than 100 samples is the maximum. No warm-up and no outlier was left out.\n");
         if has_overview {
             text.push_str("\n## Outage that a client sees\n\n![Outage by fault](outage.svg)\n");
         }

@@ -193,10 +193,12 @@ impl Record {
     }
 }
 
-/// Three digits that matter.
+/// Three digits that matter; whole numbers as they are.
 #[must_use]
 pub fn number(value: f64) -> String {
-    let digits = if value.abs() < 10.0 {
+    let digits = if value.fract() == 0.0 {
+        0
+    } else if value.abs() < 10.0 {
         2
     } else if value.abs() < 100.0 {
         1
