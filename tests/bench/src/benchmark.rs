@@ -172,6 +172,12 @@ impl Benchmark {
         !matches!(self, Self::TenThousand)
     }
 
+    /// Whether it lasts as long as it is told to.
+    #[must_use]
+    pub const fn is_soak(self) -> bool {
+        matches!(self, Self::Busy | Self::Limited)
+    }
+
     /// Whether any implementation can be measured, as it stands.
     #[must_use]
     pub const fn is_for_all(self) -> bool {

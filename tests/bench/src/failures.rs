@@ -30,11 +30,11 @@ const SHOWN: Duration = Duration::from_millis(100);
 /// What is watched after the flow works again.
 const AFTER: Duration = Duration::from_millis(250);
 /// For the flow to work again: some need seconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(12);
 /// Outages that do not end, before the rest of the trials is saved: they would say the same.
 const ENOUGH: usize = 2;
 /// For a node that was switched on to have started what it starts: its load would be part of the next trial.
-const SETTLE: Duration = Duration::from_secs(2);
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// One trial.
 struct Seen {

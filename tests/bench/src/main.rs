@@ -36,7 +36,7 @@ struct Cli {
     /// Trials instead of each benchmark's own number.
     #[arg(long, env = "HERALD_BENCH_TRIALS", value_parser = clap::value_parser!(u16).range(1..=1000))]
     trials: Option<u16>,
-    /// Minutes of each time under load.
+    /// Minutes of each time under load, whatever all of it takes.
     #[arg(long)]
     soak: Option<u16>,
     /// Leave out what was measured before with this very image.
@@ -105,6 +105,7 @@ impl Cli {
         if let Some(trials) = self.trials.map(usize::from) {
             effort = Effort {
                 trials,
+                cycles: trials,
                 rollouts: trials.min(effort.rollouts),
                 creations: trials,
                 waits: trials.min(effort.waits),
@@ -116,6 +117,19 @@ impl Cli {
         }
         effort
     }
+}
+
+/// For everything: where the rest took longer, the times under load are cut.
+const LIMIT: Duration = Duration::from_secs(40 * 60);
+/// Below this, a time under load says too little.
+const SOAK: Duration = Duration::from_secs(60);
+/// To install what a time under load needs.
+const CHANGE: Duration = Duration::from_secs(20);
+
+/// How long each of the times under load that are left may take.
+fn soak(planned: Duration, elapsed: Duration, left: usize) -> Duration {
+    let each = LIMIT.saturating_sub(elapsed) / u32::try_from(left).unwrap_or(u32::MAX).max(1);
+    planned.min(each.saturating_sub(CHANGE).max(SOAK))
 }
 
 struct Bench {
@@ -213,6 +227,10 @@ impl Bench {
                 continue;
             }
             let (name, minutes) = (benchmark.name(), start.elapsed().as_secs_f64() / 60.0);
+            if let Some(stage) = self.stage.as_mut().filter(|_| benchmark.is_soak() && self.cli.soak.is_none()) {
+                let left = wanted.iter().skip(number).filter(|left| left.is_soak()).count();
+                stage.effort.soak = soak(stage.effort.soak, start.elapsed(), left);
+            }
             eprintln!("{name} ({} of {}, after {minutes:.1} minutes)", number + 1, wanted.len());
             match self.record(*benchmark) {
                 Ok(record) => records.push(record),
@@ -275,4 +293,29 @@ fn main() -> ExitCode {
     let results = if cli.external.is_asked_for() { "bench-external" } else { "bench" };
     let bench = Bench { cli, folder: folder.join(results), image, stage: None };
     if bench.run() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_under_load_end_in_time() {
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        assert_eq!(soak(minutes(10), minutes(15), 2), minutes(10));
+        assert_eq!(soak(minutes(10), minutes(22), 2), minutes(9) - CHANGE);
+        assert_eq!(soak(minutes(10), minutes(31), 1), minutes(9) - CHANGE);
+        assert_eq!(soak(minutes(10), minutes(50), 1), SOAK);
+    }
+
+    #[test]
+    fn others_are_measured_by_the_same_command() {
+        let cli =
+            Cli::try_parse_from(["herald-bench", "--namespace", "metallb-system", "--daemonset", "speaker"]).unwrap();
+        let subject = cli.external.subject(vec![Host::Worker(1)]).unwrap();
+        assert_eq!((subject.nodes, subject.client, subject.is_herald), (vec![Host::Worker(1)], Host::Client, false));
+        assert!(Cli::try_parse_from(["herald-bench", "--nodes", "w1-k8s"]).is_err(), "nodes of what?");
+        let own = Cli::try_parse_from(["herald-bench", "--quick"]).unwrap();
+        assert!(own.external.subject(Vec::new()).is_none());
+    }
 }

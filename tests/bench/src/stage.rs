@@ -30,6 +30,8 @@ const RETURN: Duration = Duration::from_secs(120);
 pub struct Effort {
     /// Trials of each kind of failure.
     pub trials: usize,
+    /// Times that a speaker is killed, deleted and frozen.
+    pub cycles: usize,
     /// Rolling updates.
     pub rollouts: usize,
     /// Services created one after the other.
@@ -42,9 +44,11 @@ pub struct Effort {
 
 impl Effort {
     /// Everything within 40 minutes on two cores.
-    pub const FULL: Self = Self { trials: 20, rollouts: 5, creations: 20, waits: 2, soak: Duration::from_secs(600) };
+    pub const FULL: Self =
+        Self { trials: 20, cycles: 10, rollouts: 5, creations: 20, waits: 2, soak: Duration::from_secs(600) };
     /// A first look.
-    pub const QUICK: Self = Self { trials: 5, rollouts: 1, creations: 5, waits: 1, soak: Duration::from_secs(60) };
+    pub const QUICK: Self =
+        Self { trials: 5, cycles: 3, rollouts: 1, creations: 5, waits: 1, soak: Duration::from_secs(60) };
 }
 
 /// See the module.

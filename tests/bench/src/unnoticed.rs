@@ -113,7 +113,7 @@ fn delete_pod(stage: &Stage, node: Host) -> Result<()> {
 /// # Errors
 /// A speaker did not come back.
 pub fn speakers(stage: &mut Stage) -> Result<Vec<Figure>> {
-    let (homes, owners, trials) = (stage.homes()?, stage.owners()?, stage.effort.trials);
+    let (homes, owners, trials) = (stage.homes()?, stage.owners()?, stage.effort.cycles);
     let stage = &*stage;
     let (mut killed, mut deleted, mut frozen) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..trials {
