@@ -2,7 +2,8 @@
 
 use crate::webhook::WebhookConfig;
 use clap::Args;
-use herald_runtime::config::Common;
+use herald_runtime::config::{Common, duration};
+use std::time::Duration;
 
 /// Settings of the controller.
 #[derive(Debug, Clone, Args)]
@@ -13,6 +14,10 @@ pub struct ControllerConfig {
     /// Name of the Lease by which replicas elect the one that acts
     #[arg(long, default_value = "herald-controller")]
     pub lease_name: String,
+    /// For how long an address that a foreign host has is not assigned, after the conflict was last seen (up to 86400s; 0s: no quarantine, and
+    /// no Service moves away from such an address)
+    #[arg(long, default_value = "600s", value_parser = quarantine)]
+    pub conflict_quarantine: Duration,
     /// Whether and how configuration objects are reviewed.
     #[command(flatten)]
     pub webhook: WebhookConfig,
@@ -27,5 +32,25 @@ impl ControllerConfig {
             let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
             format!("{}-{}", host.trim(), std::process::id())
         })
+    }
+}
+
+/// A duration of up to a day.
+fn quarantine(text: &str) -> Result<Duration, String> {
+    let most = Duration::from_secs(86_400);
+    let time = duration(text)?;
+    if time <= most { Ok(time) } else { Err(format!("{text:?} is too long: at most 86400s")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quarantines() {
+        assert_eq!((quarantine("0s"), quarantine("86400s")), (Ok(Duration::ZERO), Ok(Duration::from_secs(86_400))));
+        for bad in ["86401s", "-1s", "long"] {
+            assert!(quarantine(bad).is_err(), "{bad}");
+        }
     }
 }

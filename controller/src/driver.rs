@@ -17,6 +17,7 @@ use crate::{
     key_secret,
     metrics::Metrics,
     observe::{self, Input, Reported, Watches},
+    quarantine::Quarantine,
     state::{Outcome, Promise, State, Write},
     webhook::SourcesRequest,
 };
@@ -67,6 +68,7 @@ pub(crate) struct Parts {
     pub(crate) config_name: String,
     pub(crate) class: Option<String>,
     pub(crate) key_secret: String,
+    pub(crate) conflict_quarantine: Duration,
     pub(crate) leadership: Leadership,
     pub(crate) standby: watch::Receiver<Option<Standby>>,
     pub(crate) events: EventWriter,
@@ -111,6 +113,7 @@ pub(crate) struct Driver {
     namespaces: Option<Namespaces>,
     /// Pools that are objects, as they report.
     pools: BTreeMap<Arc<str>, Reported<IPAddressPoolStatus>>,
+    quarantine: Quarantine,
     /// Our ConfigurationState, as it is; `None` before the first list.
     reported_state: Option<Option<Reported<ConfigurationStateStatus>>>,
     served: Option<Served>,
@@ -149,6 +152,7 @@ enum Wake {
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
+            quarantine: Quarantine::new(parts.conflict_quarantine),
             parts,
             configuration: Configuration::default(),
             told_problems: Told::default(),
@@ -217,7 +221,7 @@ impl Driver {
     async fn wait(&mut self) -> Wake {
         let retry = if self.may_act() { self.state.next_retry() } else { None };
         let plan = (self.may_act() && self.may_plan()).then_some(self.not_before);
-        let next = retry.into_iter().chain(plan).min();
+        let next = retry.into_iter().chain(plan).chain(self.quarantine.next()).min();
         let parts = &mut self.parts;
         tokio::select! {
             () = parts.shutdown.wait() => Wake::Shutdown,
@@ -256,9 +260,12 @@ impl Driver {
                 self.not_before = Instant::now() + SETTLE;
             }
         }
+        let now = Instant::now();
+        if self.quarantine.expire(now) {
+            self.changed();
+        }
         if self.may_act() {
             self.ensure_key();
-            let now = Instant::now();
             self.dirty |= self.state.end_hold_offs(now);
             let free = IN_FLIGHT.saturating_sub(self.writes.len());
             for write in self.state.repeat(now, free) {
@@ -343,6 +350,7 @@ impl Driver {
             services,
             changed_terms: self.state.changed_terms(),
             broken: self.configuration.broken(),
+            quarantined: self.quarantine.addresses(),
         });
         let effects = allocate::effects(services, &self.told, &plan);
         self.usage = allocate::usage(config, &plan);

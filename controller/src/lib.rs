@@ -11,6 +11,7 @@ mod driver;
 mod key_secret;
 mod metrics;
 mod observe;
+mod quarantine;
 mod state;
 mod webhook;
 
@@ -119,6 +120,7 @@ async fn run_with(
         config_name: config.common.config,
         class: config.common.lb_class,
         key_secret: config.common.hello_key_secret,
+        conflict_quarantine: config.conflict_quarantine,
         leadership,
         standby: standby::watch(clients.main, shutdown.clone()),
         events,

@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     pub(crate) plan_seconds: Histogram,
     pub(crate) queued: Gauge,
     pub(crate) in_flight: Gauge,
+    pub(crate) quarantined: Gauge,
     pub(crate) leader: Gauge,
     pub(crate) standby: Gauge,
 }
@@ -56,6 +57,7 @@ impl Default for Metrics {
             plan_seconds: Histogram::new(&[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0]),
             queued: Gauge::default(),
             in_flight: Gauge::default(),
+            quarantined: Gauge::default(),
             leader: Gauge::default(),
             standby: Gauge::default(),
         }
@@ -173,6 +175,11 @@ impl Collect for Metrics {
         for (name, help, gauge) in [
             ("herald_controller_writes_queued", "Status writes that wait.", &self.queued),
             ("herald_controller_writes_in_flight", "Status writes under way.", &self.in_flight),
+            (
+                "herald_controller_addresses_quarantined",
+                "Addresses that are not assigned for a while, as a foreign host has them.",
+                &self.quarantined,
+            ),
             ("herald_controller_leader", "1 while this replica leads.", &self.leader),
             ("herald_controller_standby", "1 while MetalLB runs in the cluster and Herald stands by.", &self.standby),
         ] {

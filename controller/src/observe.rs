@@ -2,9 +2,10 @@
 
 use herald_api::{
     annotations,
+    configuration_state::{self, Conflict},
     crd::{
-        BFDProfile, BGPAdvertisement, BGPPeer, Community, ConfigurationState, ConfigurationStateStatus, IPAddressPool,
-        IPAddressPoolStatus, L2Advertisement, Unread,
+        BFDProfile, BGPAdvertisement, BGPPeer, COMPONENT_TYPE_LABEL, Community, ConfigurationState,
+        ConfigurationStateStatus, IPAddressPool, IPAddressPoolStatus, L2Advertisement, Unread,
     },
     service,
     sources::{Kind, Source},
@@ -79,6 +80,8 @@ pub(crate) enum Input {
     Pools(Change<(Source, Reported<IPAddressPoolStatus>)>),
     /// Namespaces, by their labels.
     Namespaces(Change<Labels>),
+    /// Addresses that speakers cannot announce, as their ConfigurationStates tell.
+    Conflicts(Change<Vec<Conflict>>),
     /// Our ConfigurationState.
     State(Change<Reported<ConfigurationStateStatus>>),
 }
@@ -144,6 +147,15 @@ impl Watches {
             watch::config().fields(&format!("metadata.name={STATE_NAME}")),
             |object: ConfigurationState| Some(Reported::new(&object.metadata, object.status)),
             Input::State,
+            tx.clone(),
+            shutdown.clone(),
+        );
+        served::spawn(
+            served.clone(),
+            Objects::<ConfigurationState>::namespaced(client.clone(), namespace),
+            watch::config().labels(&format!("{COMPONENT_TYPE_LABEL}=speaker")),
+            |object: ConfigurationState| Some(configuration_state::conflicts(&object.status.unwrap_or_default())),
+            Input::Conflicts,
             tx.clone(),
             shutdown.clone(),
         );

@@ -18,6 +18,7 @@ use std::{
 use tokio::task::JoinHandle;
 
 mod cluster;
+mod conflicts;
 mod engines;
 mod faults;
 mod replicas;
@@ -25,4 +26,4 @@ mod resources;
 mod reviews;
 mod settings;
 
-use cluster::{Cluster, Replica};
+use cluster::{Cluster, Replica, install};

@@ -21,7 +21,7 @@ use k8s_openapi::api::core::v1 as core;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -156,6 +156,7 @@ impl World {
             services: &self.services,
             changed_terms: &self.changed_terms,
             broken: &self.sources.outcome().broken(),
+            quarantined: &BTreeSet::new(),
         })
     }
 

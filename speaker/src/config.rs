@@ -3,7 +3,7 @@
 use crate::links::exclude::DEFAULT_EXCLUDED;
 use clap::Args;
 use herald_core::{announce::conflict::Policy, time::Timing};
-use herald_runtime::config::Common;
+use herald_runtime::config::{Common, duration};
 use std::{path::PathBuf, time::Duration};
 
 /// Settings of the speaker.
@@ -60,29 +60,9 @@ fn wait(text: &str) -> Result<Duration, String> {
     if wait <= most { Ok(wait) } else { Err(format!("{text:?} is too long: at most 600s")) }
 }
 
-/// `100ms`, `2s`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let invalid = || format!("{text:?} is not a duration: write it as 100ms or 2s");
-    let (number, unit) = match text.strip_suffix("ms") {
-        Some(number) => (number, 1),
-        None => (text.strip_suffix('s').ok_or_else(invalid)?, 1000),
-    };
-    let number: u64 = number.parse().map_err(|_| invalid())?;
-    Ok(Duration::from_millis(number.saturating_mul(unit)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations() {
-        assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
-        assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
-        for bad in ["", "100", "ms", "-1s", "1.5s", "1m"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn waits() {

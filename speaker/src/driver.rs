@@ -14,6 +14,7 @@ use crate::{
     ports::{Ports, Sinks},
     show::{Notes, Shown},
 };
+use herald_api::configuration_state::Conflict;
 use herald_core::{
     LinkName, NodeName, ServiceKey,
     announce::conflict::{Policy, Withheld},
@@ -420,9 +421,16 @@ impl Driver {
                 hello: Arc::clone(port.hello.counters()),
             }
         });
+        let conflicts = self.speaker.conflicts_of_record().map(|((link, address), why)| Conflict {
+            address: *address,
+            link: link.to_string(),
+            why: why.label().to_owned(),
+            station: if let Withheld::Held(station) = why { station.to_string() } else { String::new() },
+        });
         self.resources.scrape.send_replace(Arc::new(Scrape {
             node: Some(self.resources.me.node.clone()),
             announcing: Arc::clone(self.speaker.announcing()),
+            conflicts: conflicts.collect(),
             links: links.collect(),
             gratuitous: self.gratuitous.clone(),
             changes: self.changes.clone(),

@@ -5,6 +5,7 @@ use crate::net::{
     hello_io::HelloCounters,
     responder::ResponderCounters,
 };
+use herald_api::configuration_state::Conflict;
 use herald_core::{
     LinkName, NodeName,
     announce::conflict::Withheld,
@@ -149,6 +150,8 @@ pub struct Scrape {
     pub node: Option<NodeName>,
     /// What this node announces.
     pub announcing: Arc<Announcing>,
+    /// What it cannot announce because somebody else has it or it is no good, where it is of record.
+    pub conflicts: Vec<Conflict>,
     /// Its links.
     pub links: Vec<LinkScrape>,
     /// What was said unasked.

@@ -108,8 +108,10 @@ impl Written {
         }
         if let Some((summary, seen)) = &report.state {
             let on = (summary.clone(), seen.as_ref().map(|seen| seen.version.clone()));
-            let right =
-                seen.as_ref().and_then(|seen| seen.status.as_ref()).is_some_and(|seen| CONTROLLER.says(seen, summary));
+            let right = seen
+                .as_ref()
+                .and_then(|seen| seen.status.as_ref())
+                .is_some_and(|seen| CONTROLLER.says(seen, summary, &[]));
             if right {
                 // The echo has come: should the object go, that is news.
                 self.state = None;
@@ -152,7 +154,7 @@ async fn apply_state(
         }
     }
     let before = seen.and_then(|seen| seen.status.as_ref());
-    let patch = Patch::Apply(CONTROLLER.apply(STATE_NAME, summary, before, Timestamp::now()));
+    let patch = Patch::Apply(CONTROLLER.apply(STATE_NAME, summary, &[], before, Timestamp::now()));
     within(TIMEOUT, api.patch_status(STATE_NAME, &PatchParams::apply(CONTROLLER.manager).force(), &patch)).await?;
     tracing::info!(errors = summary, "configuration state reported");
     Ok(())

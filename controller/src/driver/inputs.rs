@@ -26,6 +26,11 @@ impl Driver {
                 self.report_due = true;
                 apply_to(&mut self.pools, reported, |key| key.name);
             }
+            Input::Conflicts(change) => {
+                if self.quarantine.observe(change, Instant::now()) {
+                    self.changed();
+                }
+            }
             Input::Namespaces(change) => {
                 let listed = matches!(change, Change::Reset { .. });
                 // Nothing is known before the first list.

@@ -60,6 +60,7 @@ impl Driver {
                 conditions.services.not_ready("waiting for a leader");
             }
         }
+        metrics.quarantined.set(i64::try_from(self.quarantine.addresses().len()).unwrap_or(i64::MAX));
         metrics.queued.set(i64::try_from(self.queue.len()).unwrap_or(i64::MAX));
         metrics.in_flight.set(i64::try_from(self.writes.len()).unwrap_or(i64::MAX));
 

@@ -195,7 +195,12 @@ impl Replica {
             disable_cert_rotation: false,
             cert_dir: None,
         };
-        let mut config = ControllerConfig { common, lease_name: "herald-controller".to_owned(), webhook };
+        let mut config = ControllerConfig {
+            common,
+            lease_name: "herald-controller".to_owned(),
+            conflict_quarantine: Duration::from_secs(600),
+            webhook,
+        };
         change(&mut config);
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let metrics = Some((any, Protection::None));

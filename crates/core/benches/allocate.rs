@@ -12,7 +12,11 @@ use herald_core::{
     net::Family,
     service::{FamilyPolicy, Namespaces, Port, Protocol, Request, Service, Services, TrafficPolicy},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 const SIZES: [u16; 3] = [100, 1_000, 10_000];
 
@@ -55,6 +59,7 @@ struct World {
     services: Services,
     changed_terms: BTreeMap<ServiceKey, u64>,
     broken: Broken,
+    quarantined: BTreeSet<IpAddr>,
     told: Plan,
 }
 
@@ -68,13 +73,14 @@ impl World {
             services: services.map(|service| (service.key.clone(), Arc::new(service))).collect(),
             changed_terms: BTreeMap::new(),
             broken: Broken::default(),
+            quarantined: BTreeSet::new(),
             told: Plan::default(),
         }
     }
 
     fn decide(&self) -> (Plan, Vec<Effect>) {
-        let Self { config, namespaces, services, changed_terms, broken, told } = self;
-        let plan = plan(Facts { config, namespaces, services, changed_terms, broken });
+        let Self { config, namespaces, services, changed_terms, broken, quarantined, told } = self;
+        let plan = plan(Facts { config, namespaces, services, changed_terms, broken, quarantined });
         let effects = effects(services, told, &plan);
         (plan, effects)
     }

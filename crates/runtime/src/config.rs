@@ -11,6 +11,7 @@ use clap::Args;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 /// Namespace when neither a flag nor a service account says one: that of MetalLB, whose manifests work unchanged.
@@ -98,6 +99,34 @@ impl Common {
             health,
             metrics: (self.metrics_port != 0).then(|| (admin::any_address(self.metrics_port), protection())),
             debug: (self.debug_port != 0).then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, self.debug_port))),
+        }
+    }
+}
+
+/// A duration: `100ms`, `2s`.
+///
+/// # Errors
+/// Anything else, with how to write it.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let invalid = || format!("{text:?} is not a duration: write it as 100ms or 2s");
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('s').ok_or_else(invalid)?, 1000),
+    };
+    let number: u64 = number.parse().map_err(|_| invalid())?;
+    Ok(Duration::from_millis(number.saturating_mul(unit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
+        assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
+        for bad in ["", "100", "ms", "-1s", "1.5s", "1m"] {
+            assert!(duration(bad).is_err(), "{bad}");
         }
     }
 }

@@ -1,9 +1,10 @@
-//! ConfigurationState `speaker-<node>`: whether the configuration is valid for this node.
+//! ConfigurationState `speaker-<node>`: whether the configuration is valid for this node, and which addresses it cannot announce because
+//! somebody else has them.
 
 use super::{RETRY, Says};
-use crate::observe::Client;
+use crate::{metrics::Scrape, observe::Client};
 use herald_api::{
-    configuration_state::SPEAKER,
+    configuration_state::{Conflict, SPEAKER},
     crd::{COMPONENT_TYPE_LABEL, ConfigurationState, ConfigurationStateStatus, NODE_NAME_LABEL},
 };
 use herald_runtime::client::{CallError, bounded};
@@ -13,8 +14,11 @@ use kube::{
     Api,
     api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
-use tokio::time::sleep;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, time::sleep};
 
+/// Conflicts that come together are told together.
+const BURST: Duration = Duration::from_millis(200);
 /// What names of speakers' objects begin with.
 pub(super) const PREFIX: &str = "speaker-";
 
@@ -25,9 +29,10 @@ pub(super) async fn run(client: Client, mut says: Says, owner: Option<OwnerRefer
     loop {
         let mut pause = says.pause();
         let summary = says.summary.borrow_and_update().clone();
+        let conflicts = says.scrape.borrow_and_update().conflicts.clone();
         match (says.served.serves::<ConfigurationState>(), summary) {
             (Some(true), Some(summary)) if says.may_write() => {
-                if let Err(error) = ensure(&api, &name, &says, owner.as_ref(), &summary).await {
+                if let Err(error) = ensure(&api, &name, &says, owner.as_ref(), (&summary, &conflicts)).await {
                     tracing::warn!(%error, name, "ConfigurationState cannot be written; retrying");
                     pause = RETRY;
                 }
@@ -38,10 +43,19 @@ pub(super) async fn run(client: Client, mut says: Says, owner: Option<OwnerRefer
         }
         tokio::select! {
             changed = says.summary.changed() => if changed.is_err() { return },
+            there = others(&mut says.scrape, &conflicts) => if !there { return },
             changed = says.standby.changed() => if changed.is_err() { return },
             () = sleep(pause) => {}
         }
     }
+}
+
+/// Waits until there are other conflicts than these; whether there will be any.
+async fn others(scrape: &mut watch::Receiver<Arc<Scrape>>, conflicts: &[Conflict]) -> bool {
+    let other = scrape.wait_for(|scrape| scrape.conflicts != conflicts).await.is_ok();
+    // A burst of them is one write.
+    sleep(BURST).await;
+    other
 }
 
 async fn ensure(
@@ -49,7 +63,7 @@ async fn ensure(
     name: &str,
     says: &Says,
     owner: Option<&OwnerReference>,
-    summary: &str,
+    (summary, conflicts): (&str, &[Conflict]),
 ) -> Result<(), CallError> {
     let found = bounded(api.get_opt(name)).await?;
     let before = match found {
@@ -69,9 +83,9 @@ async fn ensure(
             ConfigurationStateStatus::default()
         }
     };
-    if SPEAKER.says(&before, summary) {
+    if SPEAKER.says(&before, summary, conflicts) {
         return Ok(());
     }
-    let patch = Patch::Apply(SPEAKER.apply(name, summary, Some(&before), Timestamp::now()));
+    let patch = Patch::Apply(SPEAKER.apply(name, summary, conflicts, Some(&before), Timestamp::now()));
     bounded(api.patch_status(name, &PatchParams::apply(SPEAKER.manager).force(), &patch)).await.map(drop)
 }

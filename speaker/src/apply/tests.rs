@@ -322,6 +322,33 @@ async fn the_configuration_state_says_what_is_wrong_and_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_configuration_state_says_which_addresses_somebody_else_has() {
+    let api = api();
+    let speaker = Speaker::start(&api, "a");
+    speaker.summary.send_replace(Some("".into()));
+    settle().await;
+    let id = Id::new("configurationstates", NAMESPACE, "speaker-a");
+    let told = || api.get(&id).unwrap()["status"]["conditions"].as_array().unwrap().clone();
+    assert_eq!(told().len(), 1);
+    let conflict = "192.0.2.1 eth0 held 02:ff:00:00:00:01";
+    let scrape = |conflicts: &[&str]| {
+        let conflicts = conflicts.iter().map(|it| it.parse().unwrap()).collect();
+        speaker.scrape.send_replace(Arc::new(Scrape { conflicts, ..Scrape::default() }));
+    };
+    scrape(&[conflict]);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!((&told()[1]["type"], &told()[1]["message"]), (&json!("herald.io/AddressConflicts"), &json!(conflict)));
+    assert_eq!(api.get(&id).unwrap()["status"]["result"], "Valid", "the configuration is what it was");
+    let writes = speaker.wire.writes();
+    scrape(&[conflict]);
+    sleep(Duration::from_secs(300)).await;
+    assert_eq!(speaker.wire.writes(), writes, "told once");
+    scrape(&[]);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(told().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn reports_of_nobody_are_cleaned_by_one_speaker() {
     let api = api();
     let (a, b) = (Speaker::start(&api, "a"), Speaker::start(&api, "b"));

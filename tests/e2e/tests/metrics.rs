@@ -262,6 +262,10 @@ fn scrapes_and_alerts(cluster: &Cluster) -> Result<()> {
     // A name that does not exist would give nothing, and an alert on it would never fire.
     let expressions = queries.iter().chain(alerts.iter().map(|(_, expression)| expression));
     for name in expressions.flat_map(|expression| names(expression)).collect::<BTreeSet<_>>() {
+        // Not while all is well; the journey about conflicts sees it.
+        if name == "herald_address_withheld" {
+            continue;
+        }
         prometheus.await_series(name, |count| count > 0)?;
     }
     // Every alert can be evaluated, and none fires while all is well.

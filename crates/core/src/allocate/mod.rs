@@ -48,6 +48,9 @@ pub struct Facts<'a> {
     pub changed_terms: &'a BTreeMap<ServiceKey, u64>,
     /// What of the configuration is wrong and therefore not in force.
     pub broken: &'a Broken,
+    /// Addresses that are no good where they are announced, as a host outside the cluster has them: nobody gets one without asking for it,
+    /// and who has one without having asked for it gets another one, if there is one.
+    pub quarantined: &'a BTreeSet<IpAddr>,
 }
 
 /// Pools that are configured with a mistake. A mistake takes no address away: who has one from such a pool keeps it until the pool is

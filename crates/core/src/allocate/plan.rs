@@ -9,7 +9,7 @@ use super::{
     space::Pools,
 };
 use crate::service::Service;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// Decides for all Services.
 ///
@@ -29,7 +29,7 @@ pub fn plan(facts: Facts<'_>) -> Plan {
             .filter_map(|pool| pool.allocation.as_ref())
             .any(|allocation| !allocation.namespace_selectors.is_empty()),
         ladder: Ladder::new(facts),
-        pools: Pools::new(config),
+        pools: Pools::new(config, facts.quarantined),
         kept: Space::default(),
         decisions: BTreeMap::new(),
     };
@@ -169,10 +169,36 @@ impl<'a> Planner<'a> {
                 Err(why) => assigned(current, Note::Kept(why)),
             };
         }
+        if let Some(&address) = current.addresses.iter().find(|address| self.facts.quarantined.contains(address)) {
+            return self.evade(service, need, current, address);
+        }
         if matches!(need, Need::PreferBoth(_)) && current.addresses.len() == 1 {
             return self.second(service, current);
         }
         Decision { outcome: Outcome::Assigned(current), notes: Vec::new() }
+    }
+
+    /// Another address for one that somebody outside the cluster has. Who asked for it by name keeps it, and so does who can have no other:
+    /// that is no worse, and the host may go.
+    fn evade(&mut self, service: &'a Service, need: Need, current: Assignment, conflict: IpAddr) -> Decision {
+        let lost = Refusal::Conflict(conflict);
+        if !service.request.as_ref().is_ok_and(|request| request.addresses.is_empty()) {
+            return assigned(current, Note::Kept(lost));
+        }
+        let good = current.addresses.iter().copied().filter(|address| !self.facts.quarantined.contains(address));
+        let good = Assignment { pool: current.pool.clone(), addresses: good.collect() };
+        let granted = if good.addresses.is_empty() {
+            grant(&mut self.ladder, &mut self.pools, service, need)
+        } else {
+            extend(&self.ladder, &mut self.pools, service, &good).map(|assignment| Grant { assignment, note: None })
+        };
+        match granted {
+            Ok(granted) => Decision {
+                outcome: Outcome::Assigned(granted.assignment),
+                notes: std::iter::once(Note::Lost(lost)).chain(granted.note).collect(),
+            },
+            Err(_) => assigned(current, Note::Kept(lost)),
+        }
     }
 
     /// A second address beside the one it has, from the same pool; it does not move for that (as MetalLB).

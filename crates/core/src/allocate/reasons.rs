@@ -101,6 +101,9 @@ pub enum Refusal {
         /// Why it cannot be shared.
         why: Unshareable,
     },
+    /// A host outside the cluster has the address, or its subnet keeps it for itself.
+    #[error("{0} is of no use on the LAN: the Service's event addressConflict says who has it")]
+    Conflict(IpAddr),
     /// The status holds an address of somebody else's, and nothing says that Herald or MetalLB put it there.
     #[error(
         "status holds {0}, which is in no pool and was not assigned from one, so another load balancer seems to serve this Service"
@@ -134,6 +137,7 @@ impl Reason for Refusal {
             Self::PoolExhausted { .. } => "pool_exhausted",
             Self::NoFreeAddress { .. } => "no_free_address",
             Self::InUse { why, .. } => why.label(),
+            Self::Conflict(_) => "address_conflict",
             Self::HeldByOther(_) => "held_by_other",
             Self::HeldByOtherName => "held_by_other_name",
         }
@@ -161,6 +165,7 @@ impl Reason for Refusal {
             Self::PoolExhausted { .. } => "enlarge the pool or release an address",
             Self::NoFreeAddress { .. } => "enlarge a pool or add one",
             Self::InUse { why, .. } => return why.next_step(),
+            Self::Conflict(_) => "take the address away from that host, or out of the pool, or ask for another one",
             Self::HeldByOther(_) | Self::HeldByOtherName => {
                 "give one of the two a loadBalancerClass, or clear the status of the Service"
             }
@@ -255,6 +260,7 @@ mod tests {
             Refusal::PoolLacksFamily { pool: pool.clone(), family: Family::V6 },
             Refusal::PoolExhausted { pool, family: Family::V4 },
             Refusal::NoFreeAddress { families: "IPv4".to_owned() },
+            Refusal::Conflict(ip),
             Refusal::HeldByOther(ip),
             Refusal::HeldByOtherName,
         ];
@@ -285,6 +291,7 @@ mod tests {
                 | Refusal::PoolExhausted { .. }
                 | Refusal::NoFreeAddress { .. }
                 | Refusal::InUse { .. }
+                | Refusal::Conflict(_)
                 | Refusal::HeldByOther(_)
                 | Refusal::HeldByOtherName => {}
             }

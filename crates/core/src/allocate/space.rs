@@ -44,6 +44,8 @@ struct Entry<'a> {
 pub(super) struct Pools<'a> {
     /// Every range by family and first address; ranges do not overlap.
     ranges: BTreeMap<(Family, u128), Entry<'a>>,
+    /// Nobody gets these without asking for them.
+    quarantined: &'a BTreeSet<IpAddr>,
     /// Everything that any status shows, and everything that this plan gave away.
     claimed: Space<'a>,
     /// Nothing is free before this place; `None` when nothing is free at all.
@@ -57,7 +59,7 @@ pub(super) struct Pools<'a> {
 }
 
 impl<'a> Pools<'a> {
-    pub(super) fn new(config: &'a Config) -> Self {
+    pub(super) fn new(config: &'a Config, quarantined: &'a BTreeSet<IpAddr>) -> Self {
         let mut ranges = BTreeMap::new();
         for (name, pool) in &config.pools {
             for (index, &range) in pool.ranges.iter().enumerate() {
@@ -66,6 +68,7 @@ impl<'a> Pools<'a> {
         }
         Self {
             ranges,
+            quarantined,
             claimed: Space::default(),
             free: BTreeMap::new(),
             exhausted: BTreeMap::new(),
@@ -121,7 +124,11 @@ impl<'a> Pools<'a> {
     fn lowest_free(&mut self, named: Named<'a>, family: Family) -> Option<Position> {
         let known = self.free.entry((named.name, family)).or_insert(Some(START));
         let from = (*known)?;
-        let skip = |number| named.pool.avoid_buggy_ips && from_number(family, number).is_some_and(is_buggy);
+        let quarantined = self.quarantined;
+        let skip = |number| {
+            let bad = |address| named.pool.avoid_buggy_ips && is_buggy(address) || quarantined.contains(&address);
+            (named.pool.avoid_buggy_ips || !quarantined.is_empty()) && from_number(family, number).is_some_and(bad)
+        };
         let ranges = named.pool.ranges.iter().enumerate().skip(from.range);
         let found = ranges.filter(|(_, range)| range.family() == family).find_map(|(index, range)| {
             let first = if index == from.range { from.number.max(range.first()) } else { range.first() };
@@ -149,7 +156,7 @@ impl<'a> Pools<'a> {
                 break;
             }
             let address = from_number(family, position.number)?;
-            if self.claimed.admits(address, service).is_ok() {
+            if !self.quarantined.contains(&address) && self.claimed.admits(address, service).is_ok() {
                 return Some(position);
             }
             *from = position;

@@ -163,6 +163,17 @@ impl Speaker {
         answers
     }
 
+    /// What is withheld where it is of record: on the link whose subnet holds the address, or on any when none does. Another LAN may well have
+    /// a host of that address.
+    pub fn conflicts_of_record(&self) -> impl Iterator<Item = (&Place, Withheld)> {
+        let held = self.guard.held().map(|(place, by)| (place, Withheld::Held(by)));
+        let refused = self.refused.iter().map(|(place, why)| (place, why.clone()));
+        let holds = |link: &LinkName, address: IpAddr| self.links.get(link).is_some_and(|link| link.holds(address));
+        held.chain(refused).filter(move |((link, address), _)| {
+            holds(link, *address) || !self.links.keys().any(|link| holds(link, *address))
+        })
+    }
+
     /// What is withheld on a link, and why; what is only being probed is not.
     #[must_use]
     pub fn withheld(&self, link: &LinkName) -> BTreeMap<IpAddr, Withheld> {

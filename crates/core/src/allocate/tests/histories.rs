@@ -15,6 +15,8 @@ enum Happening {
     Pools(usize),
     /// The namespace's labels change: tenant or not.
     Tenant(bool),
+    /// Foreign hosts have these addresses.
+    Quarantine(Vec<&'static str>),
     Restart,
     /// Everything planned is written.
     All,
@@ -103,6 +105,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => (name, wishes()).prop_map(|(name, wishes)| Happening::Change(name, Box::new(wishes))),
         2 => (0..layouts().len()).prop_map(Happening::Pools),
         1 => any::<bool>().prop_map(Happening::Tenant),
+        1 => prop::sample::subsequence(vec!["10.0.0.254", "10.0.1.0", "10.0.1.1", "fd00::1", "fd00::3"], 0..4).prop_map(Happening::Quarantine),
         1 => Just(Happening::Restart),
         3 => Just(Happening::All),
         3 => vec(any::<Index>(), 0..4).prop_map(Happening::Some),
@@ -145,6 +148,7 @@ fn happen(cluster: &mut Cluster, happening: &Happening) {
         Happening::Tenant(tenant) => {
             cluster.label_namespace("default", if *tenant { &[("tenant", "yes")] } else { &[] });
         }
+        Happening::Quarantine(addresses) => cluster.quarantined = ips(addresses).into_iter().collect(),
         Happening::Restart => cluster.restart(),
         Happening::All => write(cluster, None),
         Happening::Some(which) => write(cluster, Some(which)),
@@ -253,6 +257,8 @@ proptest! {
         for happening in &happenings {
             happen(&mut cluster, happening);
         }
+        // Who has to stay on an address in quarantine moves when another one comes free.
+        cluster.quarantined.clear();
         // A request that could not be met may be met later: such a Service moves because of what it asks itself.
         for service in cluster.services.values_mut().map(Arc::make_mut) {
             service.request = Ok(Request::default());

@@ -4,6 +4,7 @@ mod basics;
 mod changes;
 mod dual_stack;
 mod histories;
+mod quarantine;
 mod refusals;
 mod scopes;
 mod sharing;
@@ -84,6 +85,7 @@ pub(super) struct Cluster {
     pub(super) services: Services,
     pub(super) changed_terms: BTreeMap<ServiceKey, u64>,
     pub(super) broken: Broken,
+    pub(super) quarantined: BTreeSet<IpAddr>,
     pub(super) told: Plan,
 }
 
@@ -121,6 +123,7 @@ impl Cluster {
             services: &self.services,
             changed_terms: &self.changed_terms,
             broken: &self.broken,
+            quarantined: &self.quarantined,
         })
     }
 
@@ -206,6 +209,7 @@ pub(super) fn plan(config: &Config, services: &Services) -> Plan {
         services,
         changed_terms: &changed_terms,
         broken: &Broken::default(),
+        quarantined: &BTreeSet::new(),
     })
 }
 
