@@ -23,6 +23,9 @@ const WINDOW: Duration = Duration::from_millis(200);
 /// Patience for one HTTP request.
 const HTTP: Duration = Duration::from_secs(5);
 
+/// Who asks: nobody, so that no kernel learns from the answers. The client's own would move its connections to whoever answers.
+const ASKER: ([u8; 6], Ipv4Addr) = ([2, 0, 0, 0, 0xfe, 0xfe], Ipv4Addr::new(192, 168, 56, 250));
+
 /// RFC 826.
 const ETHERTYPE_ARP: u16 = 0x0806;
 
@@ -38,11 +41,8 @@ pub struct Sight {
     pub hosts: BTreeSet<Host>,
 }
 
-/// A raw socket of the client, on its first LAN, that sees ARP.
-struct ArpSocket {
-    socket: Socket,
-    own: [u8; 6],
-}
+/// A raw socket of the client, on its first LAN, that sees ARP, also what is sent to others.
+struct ArpSocket(Socket);
 
 fn system(what: &'static str) -> impl FnOnce(nix::errno::Errno) -> Error {
     move |errno| Error::Io { what: what.to_owned(), source: errno.into() }
@@ -58,39 +58,39 @@ impl ArpSocket {
             .filter(|entry| entry.interface_name == name)
             .find_map(|entry| entry.address?.as_link_addr().copied());
         let link = link.ok_or_else(|| Error::Unexpected(format!("the client has no {name}")))?;
-        let own = link.addr().ok_or_else(|| Error::Unexpected(format!("{name} has no MAC address")))?;
         let arp = Protocol::from(i32::from(ETHERTYPE_ARP.to_be()));
         let socket = Socket::new(Domain::PACKET, Type::RAW, Some(arp)).map_err(Error::io("opening a packet socket"))?;
         bind(socket.as_raw_fd(), &link).map_err(system("binding a packet socket"))?;
         // Short, so that a look ends in time though nothing comes.
         socket.set_read_timeout(Some(Duration::from_millis(5))).map_err(Error::io("setting a timeout"))?;
-        Ok(Self { socket, own })
+        Ok(Self(socket))
     }
 
     /// One broadcast request; the sender addresses of all answers that come within `window`.
     fn ask(&mut self, address: Ipv4Addr, window: Duration) -> Result<Macs> {
-        let client = Host::Client.ipv4(Lan::First);
-        self.socket.write_all(&request(self.own, client, address)).map_err(Error::io("sending an ARP request"))?;
+        let Self(socket) = self;
+        let (mac, ip) = ASKER;
+        socket.write_all(&request(mac, ip, address)).map_err(Error::io("sending an ARP request"))?;
         let (start, mut macs) = (Instant::now(), Macs::new());
         let mut frame = [0_u8; 1514];
         while start.elapsed() < window {
             // An error is the timeout.
-            if let Ok(length) = self.socket.read(&mut frame) {
-                macs.extend(answer(frame.get(..length).unwrap_or_default(), self.own, address));
+            if let Ok(length) = socket.read(&mut frame) {
+                macs.extend(answer(frame.get(..length).unwrap_or_default(), mac, address));
             }
         }
         Ok(macs)
     }
 }
 
-/// RFC 826, broadcast, "who has `target`, tell `client`".
-fn request(own: [u8; 6], client: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
+/// RFC 826, broadcast, "who has `target`, tell `asker`".
+fn request(own: [u8; 6], asker: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
     let mut frame = vec![0xff; 6];
     frame.extend(own);
     // EtherType ARP; Ethernet, IPv4, lengths 6 and 4, operation request.
     frame.extend([0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1]);
     frame.extend(own);
-    frame.extend(client.octets());
+    frame.extend(asker.octets());
     frame.extend([0; 6]);
     frame.extend(target.octets());
     frame
