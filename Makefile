@@ -109,6 +109,11 @@ soak: image ## An hour with all processors busy, one with starved speakers, 10,0
 	$(call say,two hours under load)
 	$(CARGO) run --locked --package herald-bench -- --only busy --only limited --only ten-thousand --soak 60
 
+.PHONY: scale
+scale: ## Figures of the simulated LAN at several sizes: target/scale (a minute)
+	$(call say,scale: the rules on the simulated LAN)
+	$(CARGO) run --locked --package herald-testkit --example scale
+
 .PHONY: fuzz
 fuzz: ## Parsers and codecs (nightly Rust and cargo-fuzz; FUZZ_SECONDS=60 each)
 	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { \
