@@ -2,6 +2,7 @@
 
 use crate::webhook::WebhookConfig;
 use clap::Args;
+use herald_core::fence::Limit;
 use herald_runtime::config::{Common, duration};
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ pub struct ControllerConfig {
     /// no Service moves away from such an address)
     #[arg(long, default_value = "600s", value_parser = quarantine)]
     pub conflict_quarantine: Duration,
+    /// Take the pods of dead nodes out of the endpoints of Services, of so many nodes at once at most: a number, or a share of all as 20%
+    #[arg(long)]
+    pub fence_dead_nodes: Option<Limit>,
     /// Whether and how configuration objects are reviewed.
     #[command(flatten)]
     pub webhook: WebhookConfig,

@@ -8,6 +8,7 @@ mod config;
 mod configuration;
 mod deprecated;
 mod driver;
+mod fence;
 mod key_secret;
 mod metrics;
 mod observe;
@@ -114,15 +115,28 @@ async fn run_with(
         };
         webhook.start(parts, &readiness)
     });
+    let standby = standby::watch(clients.main.clone(), shutdown.clone());
+    if let Some(limit) = config.fence_dead_nodes {
+        tokio::spawn(fence::run(fence::Fencing {
+            client: clients.main.clone(),
+            namespace: namespace.clone(),
+            limit,
+            leadership: leadership.clone(),
+            standby: standby.clone(),
+            events: events.clone(),
+            fenced: metrics.fenced.clone(),
+            shutdown: shutdown.clone(),
+        }));
+    }
     let driver = Driver::new(Parts {
-        client: clients.main.clone(),
+        client: clients.main,
         namespace,
         config_name: config.common.config,
         class: config.common.lb_class,
         key_secret: config.common.hello_key_secret,
         conflict_quarantine: config.conflict_quarantine,
         leadership,
-        standby: standby::watch(clients.main, shutdown.clone()),
+        standby,
         events,
         metrics,
         conditions,

@@ -31,6 +31,7 @@ pub(crate) struct Metrics {
     pub(crate) in_flight: Gauge,
     pub(crate) quarantined: Gauge,
     pub(crate) leader: Gauge,
+    pub(crate) fenced: Gauge,
     pub(crate) standby: Gauge,
 }
 
@@ -59,6 +60,7 @@ impl Default for Metrics {
             in_flight: Gauge::default(),
             quarantined: Gauge::default(),
             leader: Gauge::default(),
+            fenced: Gauge::default(),
             standby: Gauge::default(),
         }
     }
@@ -181,6 +183,7 @@ impl Collect for Metrics {
                 &self.quarantined,
             ),
             ("herald_controller_leader", "1 while this replica leads.", &self.leader),
+            ("herald_controller_nodes_fenced", "Dead nodes whose endpoints were taken out.", &self.fenced),
             ("herald_controller_standby", "1 while MetalLB runs in the cluster and Herald stands by.", &self.standby),
         ] {
             out.single(Kind::Gauge, name, help, gauge.get());

@@ -21,6 +21,7 @@ mod cluster;
 mod conflicts;
 mod engines;
 mod faults;
+mod fencing;
 mod replicas;
 mod resources;
 mod reviews;

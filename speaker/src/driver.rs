@@ -18,6 +18,7 @@ use herald_api::configuration_state::Conflict;
 use herald_core::{
     LinkName, NodeName, ServiceKey,
     announce::conflict::{Policy, Withheld},
+    fence::Lost,
     membership::{Change, Identity},
     ownership::{Moves, Snapshot},
     reason::Reason,
@@ -122,6 +123,7 @@ pub async fn run(resources: Resources, shutdown: Shutdown) {
         udp,
         gratuitous: Gratuitous::default(),
         changes: Changes::default(),
+        lost: Lost::default(),
         notes: Notes::default(),
         resources,
         heard,
@@ -139,6 +141,7 @@ struct Driver {
     seen: mpsc::Receiver<Seen>,
     gratuitous: Gratuitous,
     changes: Changes,
+    lost: Lost,
     notes: Notes,
 }
 
@@ -223,6 +226,7 @@ impl Driver {
         let closed = self.ports.follow(&links);
         for link in &closed {
             self.changes.forget(link);
+            self.lost.forget(link);
             self.notes.forget(link);
         }
         let open = self.ports.links();
@@ -329,6 +333,7 @@ impl Driver {
             }
             Effect::Membership { link, change } => {
                 self.changes.membership(&link, &change);
+                self.lost.note(&link, &change);
                 tell(&link, &change);
             }
             Effect::Announcing(service, cause) => {
@@ -434,6 +439,7 @@ impl Driver {
             links: links.collect(),
             gratuitous: self.gratuitous.clone(),
             changes: self.changes.clone(),
+            lost: self.lost.nodes().clone(),
             datagrams: self.udp.as_ref().map(|udp| Arc::clone(udp.counters())),
         }));
     }

@@ -20,7 +20,7 @@ use herald_runtime::metrics::{
     text::{Exposition, Kind},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -158,6 +158,8 @@ pub struct Scrape {
     pub gratuitous: Gratuitous,
     /// What happened.
     pub changes: Changes,
+    /// Nodes that this speaker misses on every link.
+    pub lost: BTreeSet<NodeName>,
     /// What happened to unicast hellos.
     pub datagrams: Option<Arc<HelloCounters>>,
 }

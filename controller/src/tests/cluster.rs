@@ -199,6 +199,7 @@ impl Replica {
             common,
             lease_name: "herald-controller".to_owned(),
             conflict_quarantine: Duration::from_secs(600),
+            fence_dead_nodes: None,
             webhook,
         };
         change(&mut config);

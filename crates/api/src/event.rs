@@ -98,6 +98,19 @@ pub struct Notice {
     pub message: String,
 }
 
+/// An event on a Node.
+#[must_use]
+pub fn node_notice(node: &NodeName, uid: &Arc<str>, kind: Kind, reason: &'static str, message: String) -> Notice {
+    let about = About {
+        api_version: "v1",
+        kind: "Node",
+        namespace: "".into(),
+        name: node.as_str().into(),
+        uid: Arc::clone(uid),
+    };
+    Notice { about, kind, reason, message }
+}
+
 /// What an event on a Service says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceEvent {

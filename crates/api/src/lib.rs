@@ -14,6 +14,7 @@ pub mod import;
 pub mod labels;
 pub mod manifest;
 pub mod node;
+pub mod peers;
 pub mod pod;
 pub mod saved;
 pub mod service;

@@ -11,6 +11,7 @@ use herald_core::{
 use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::Resource;
 use serde::Deserialize;
+use std::net::SocketAddr;
 
 /// Label that keeps a node out of load balancing, whatever its value (a Kubernetes well-known label).
 pub const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
@@ -54,6 +55,39 @@ struct Status {
     conditions: Vec<Condition>,
     #[serde(default)]
     addresses: Vec<Address>,
+    #[serde(default, rename = "daemonEndpoints")]
+    endpoints: Endpoints,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct Endpoints {
+    #[serde(rename = "kubeletEndpoint")]
+    kubelet: Option<Endpoint>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Endpoint {
+    port: u16,
+}
+
+/// Type of the condition of a Node that Herald fenced.
+pub const FENCED: &str = "HeraldFenced";
+
+/// Port of kubelets that do not say theirs.
+const KUBELET_PORT: u16 = 10250;
+
+/// Whether Herald fenced it.
+#[must_use]
+pub fn is_fenced(object: &Object) -> bool {
+    object.status.conditions.iter().any(|it| it.holds(FENCED))
+}
+
+/// Where its kubelet listens: at each of its InternalIPs.
+#[must_use]
+pub fn kubelet(object: &Object) -> Vec<SocketAddr> {
+    let port = object.status.endpoints.kubelet.as_ref().map_or(KUBELET_PORT, |endpoint| endpoint.port);
+    from_object(object).internal_ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -127,6 +161,23 @@ mod tests {
             node.internal_ips.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["192.168.56.101", "fd56::65"]
         );
+    }
+
+    #[test]
+    fn fenced_and_its_kubelet() {
+        let object: Object = serde_saphyr::from_str(
+            "metadata: {name: w1}\nstatus:\n  conditions: [{type: HeraldFenced, status: 'True'}]\n  \
+             addresses: [{type: InternalIP, address: 192.168.56.101}]\n  daemonEndpoints: {kubeletEndpoint: {Port: 10251}}\n",
+        )
+        .unwrap();
+        assert!(is_fenced(&object));
+        assert_eq!(kubelet(&object), ["192.168.56.101:10251".parse().unwrap()]);
+        let silent: Object = serde_saphyr::from_str(
+            "metadata: {name: w1}\nstatus: {conditions: [{type: HeraldFenced, status: 'False'}], addresses: [{type: InternalIP, address: 'fd56::65'}]}\n",
+        )
+        .unwrap();
+        assert!(!is_fenced(&silent));
+        assert_eq!(kubelet(&silent), ["[fd56::65]:10250".parse().unwrap()]);
     }
 
     #[test]

@@ -19,6 +19,7 @@
 pub mod allocate;
 pub mod announce;
 pub mod config;
+pub mod fence;
 pub mod labels;
 pub mod membership;
 mod names;

@@ -1,9 +1,10 @@
 //! What a speaker writes besides events: which Services it announces (ServiceL2Status), and whether the configuration is valid for its node
-//! (ConfigurationState). Both are levels, not histories: whatever was missed is made good at the next look.
+//! (ConfigurationState), and which nodes it misses. All are levels, not histories: whatever was missed is made good at the next look.
 //!
 //! Nothing is written in standby, and nothing waits for these writes.
 
 mod janitor;
+mod peers;
 mod services;
 mod state;
 
@@ -65,7 +66,8 @@ pub(crate) fn start(client: &Client, says: Says, shutdown: Shutdown) {
             let services = services::run(client.clone(), says.clone(), owner.clone());
             let state = state::run(client.clone(), says.clone(), owner);
             let janitor = janitor::run(client.clone(), says.clone());
-            tokio::join!(services, state, janitor);
+            let peers = peers::run(client.clone(), says.clone());
+            tokio::join!(services, state, janitor, peers);
         };
         tokio::select! {
             () = work => {}

@@ -9,12 +9,14 @@ mod basics;
 mod crds;
 mod explain;
 mod faults;
+mod fencing;
 mod metrics;
 mod migration;
 mod moves;
 mod pools;
 mod restarts;
 mod services;
+mod stability;
 mod unnoticed;
 mod webhook;
 
@@ -30,7 +32,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// A test: gets a cluster where everything is on, Herald runs as [`Cluster::install`] installs it, and no Service exists.
 type Journey = fn(&Cluster) -> Result<()>;
 
-const MODULES: [&[(&str, Journey)]; 14] = [
+const MODULES: [&[(&str, Journey)]; 16] = [
     basics::JOURNEYS,
     crds::JOURNEYS,
     explain::JOURNEYS,
@@ -42,9 +44,11 @@ const MODULES: [&[(&str, Journey)]; 14] = [
     restarts::JOURNEYS,
     unnoticed::JOURNEYS,
     moves::JOURNEYS,
+    stability::JOURNEYS,
     webhook::JOURNEYS,
     migration::JOURNEYS,
     faults::JOURNEYS,
+    fencing::JOURNEYS,
 ];
 
 /// Made by the first test that runs, so that `--list` and filters that fit nothing start no lab.

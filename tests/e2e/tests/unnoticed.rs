@@ -23,7 +23,7 @@ const PACE: Duration = Duration::from_millis(5);
 const CONNECTIONS: usize = 20;
 
 /// A client that uses three addresses in every way while something happens.
-struct Watched {
+pub(crate) struct Watched {
     datagrams: Probe,
     held: Vec<(IpAddr, Held)>,
     watch: herald_e2e::Watch,
@@ -31,7 +31,7 @@ struct Watched {
     owner: Option<Host>,
 }
 
-fn watched(cluster: &Cluster) -> Result<Watched> {
+pub(crate) fn watched(cluster: &Cluster) -> Result<Watched> {
     three_services(cluster)?;
     let before = owners(cluster)?;
     until_lossless(cluster, SocketAddr::new(lan(11), 9999))?;
@@ -55,7 +55,7 @@ fn watched(cluster: &Cluster) -> Result<Watched> {
 
 impl Watched {
     /// Nothing moved, nothing broke, nothing was lost, and who asked anew was answered.
-    fn finish(self, cluster: &Cluster, what: &str) -> Result<()> {
+    pub(crate) fn finish(self, cluster: &Cluster, what: &str) -> Result<()> {
         let (datagrams, sights) = (self.datagrams.finish(), self.watch.finish(cluster)?);
         let broken: Vec<(IpAddr, Vec<String>)> =
             self.held.into_iter().map(|(address, held)| (address, held.finish())).collect();
@@ -95,14 +95,14 @@ fn rolling_update(cluster: &Cluster) -> Result<()> {
 }
 
 /// The speaker's processes on a node.
-fn speaker_pids(cluster: &Cluster, host: Host) -> Result<Vec<i32>> {
+pub(crate) fn speaker_pids(cluster: &Cluster, host: Host) -> Result<Vec<i32>> {
     let pods = cluster.herald_pods("speaker")?;
     let pod = pods.iter().find(|(_, node)| **node == host).map(|(name, _)| name.clone());
     let pod = pod.ok_or_else(|| missing(&format!("a speaker on {host}")))?;
     Ok(cluster.lab().container_pids(HERALD_NAMESPACE, &pod, "speaker")?)
 }
 
-fn signal(name: &str, pids: &[i32]) -> Result<()> {
+pub(crate) fn signal(name: &str, pids: &[i32]) -> Result<()> {
     let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
     ensure!(!pids.is_empty(), "the speaker has a process");
     let killed = Command::new("kill").arg(format!("-{name}")).args(&pids).status();
