@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use herald_e2e::{Cluster, HERALD_NAMESPACE, PATIENCE, Result, ensure, eventually};
+use herald_e2e::{Cluster, HERALD_NAMESPACE, NAMESPACE, PATIENCE, Result, Service, ensure, eventually};
 use herald_lab::Host;
 use serde_json::Value;
 
@@ -141,13 +141,18 @@ fn controllers(cluster: &Cluster) -> Result<()> {
     let pods = cluster.herald_pods("controller")?;
     let (victim, _) = pods.first_key_value().ok_or_else(|| missing("a controller"))?;
     lab.kubectl(&["-n", HERALD_NAMESPACE, "delete", "pod", victim, "--grace-period=0", "--force"])?;
-    // A new one gets an address, so somebody leads; and it is a free one.
-    cluster.serve(&herald_e2e::Service::new("fourth", "steady"))?;
-    let fourth = cluster.external_ips("fourth")?;
-    let mut now = cluster.all_ips()?;
-    now.remove("fourth");
-    ensure!(now == given, "every Service keeps its address: {now:?}, before {given:?}");
-    ensure!(given.values().flatten().all(|address| !fourth.contains(address)), "{fourth:?} was free");
+    ensure!(cluster.all_ips()? == given, "every Service keeps its address: {given:?}");
     ensure!(owners(cluster)? == before, "every address is where it was");
+    // Somebody leads: an address that becomes free is given to the next.
+    lab.kubectl(&["-n", NAMESPACE, "delete", "service", "third"])?;
+    cluster.serve(&Service::new("fourth", "steady"))?;
+    let mut now = cluster.all_ips()?;
+    let fourth = now.remove("fourth");
+    let mut rest = given.clone();
+    let freed = rest.remove("third");
+    ensure!(
+        fourth == freed && now == rest,
+        "the free address is given, the others stay: {now:?} {fourth:?}, before {given:?}"
+    );
     Ok(())
 }
