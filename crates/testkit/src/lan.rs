@@ -152,6 +152,8 @@ pub struct Lan {
     foreign: BTreeMap<NodeName, (usize, Mac, IpAddr)>,
     /// What speakers that start from now on do about claims of foreign stations.
     pub policy: Policy,
+    /// How far the wall clocks of the nodes are set back. Incarnations of speakers that start from now on are made of them, and nothing else is.
+    pub set_back: Duration,
 }
 
 impl Lan {
@@ -180,6 +182,7 @@ impl Lan {
             snapshot: Arc::new(snapshot),
             foreign: BTreeMap::new(),
             policy: Policy::default(),
+            set_back: Duration::ZERO,
         }
     }
 
@@ -225,9 +228,10 @@ impl Lan {
     /// Switches the node on and starts its speaker, as a new process; on a running node only that.
     pub fn power_on(&mut self, node: &str) {
         let (timing, moves, policy, now) = (self.timing, self.moves, self.policy, self.now);
+        let incarnation = now.as_micros().saturating_sub(u64::try_from(self.set_back.as_micros()).unwrap_or(u64::MAX));
         let snapshot = Arc::clone(&self.snapshot);
         let host = self.host(node);
-        let me = Identity { cluster: CLUSTER, node: node.into(), incarnation: now.as_micros() };
+        let me = Identity { cluster: CLUSTER, node: node.into(), incarnation };
         let mut speaker = Speaker::new(me, timing).with_moves(moves).with_policy(policy);
         for input in [Input::Links(host.usable()), Input::Key(true), Input::Snapshot(snapshot)] {
             speaker.handle(input, now);

@@ -124,6 +124,32 @@ fn a_rolling_update_moves_nothing() {
     }
 }
 
+/// The wall clock is no input of any rule: a speaker that runs does not notice. One that starts makes its incarnation of it.
+#[test]
+fn a_clock_that_was_set_back_or_forward_is_not_noticed() {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    for fault in [Fault::Sigterm, Fault::Sigkill] {
+        let mut lan = Lan::new(Timing::default(), cluster(&NODES), 1);
+        // The clocks were a year behind; they are set, and back again.
+        lan.now = lan.now + YEAR * 3;
+        let mut lan = started(lan);
+        lan.run(SETTLE * 2, |_| {});
+        let mut steady = Steady::new(&lan);
+        for (node, set_back) in [(NODES[0], YEAR), (NODES[1], Duration::from_secs(1)), (NODES[0], Duration::ZERO)] {
+            strike(&mut lan, fault, node, Duration::ZERO);
+            steady.run(&mut lan, ms(700));
+            lan.set_back = set_back;
+            lan.power_on(node);
+            steady.run(&mut lan, SETTLE);
+            let mine = vips().into_iter().filter(|address| owner(&lan, *address).as_str() == node);
+            for address in mine {
+                assert_eq!(lan.answerers(0, address), [node.into()].into(), "it is heard, and answers itself again");
+            }
+        }
+        assert!(steady.silence <= UNANSWERED, "{:?} without an answer", steady.silence);
+    }
+}
+
 #[test]
 fn all_restart_at_once_and_nothing_moves() {
     for seed in 0..10 {

@@ -84,7 +84,11 @@ impl Peers {
         now: Moment,
     ) -> Result<Heard, Ignored> {
         let before = self.heard.get(node);
-        if before.is_some_and(|p| (p.incarnation, p.sequence) >= (hello.incarnation, hello.sequence)) {
+        // A node's clock was set back while its speaker was away: its next incarnation has a smaller number. It counts once the one before is
+        // silent for the hold time; what that one said last does not come any later.
+        let set_back = |p: &Peer| hello.incarnation < p.incarnation && now.since(p.heard) >= p.hold();
+        let newer = |p: &Peer| (hello.incarnation, hello.sequence) > (p.incarnation, p.sequence) || set_back(p);
+        if before.is_some_and(|p| !newer(p)) {
             return Err(Ignored::NotNewer);
         }
         let interval = before.map(|p| p.interval);

@@ -110,6 +110,10 @@ fn repeated_and_reordered_hellos_say_nothing() {
         Err(Ignored::NotNewer),
         "the predecessor of a restarted speaker"
     );
+    let soon = start() + ms(199);
+    assert_eq!(m.hear(&previous, MAC, false, soon), Err(Ignored::NotNewer), "its last words may still come");
+    m.hear(&previous, MAC, false, start() + ms(200)).expect("after that it is a successor whose clock was set back");
+    m.hear(&hello("peer", 6), MAC, false, start() + ms(201)).expect("the larger number counts at once");
 }
 
 #[test]
