@@ -115,6 +115,28 @@ fn a_node_that_is_excluded_hands_over_and_drains() {
     assert!(received.contains(&HandOver::Received) && !received.contains(&HandOver::Forced), "{received:?}");
 }
 
+/// To peers that lost some of its hellos a speaker looks like one that restarts; it is none for all that.
+#[test]
+fn who_was_not_heard_for_a_moment_asks_all_the_same() {
+    let mut lan = old(31);
+    let before = owners(&lan);
+    let leaver = before[0].clone();
+    for node in NODES.into_iter().filter(|node| *node != leaver.as_str()) {
+        lan.pause(node, ms(150));
+    }
+    lan.run(ms(155), |_| {});
+    let kept = lan.last_hello(leaver.as_str()).map_or(0, |hello| hello.kept.len());
+    assert_eq!(kept, NODES.len() - 1, "or this shows nothing");
+    let mut answered = Answered::new();
+    lan.set_snapshot(excluding(&leaver));
+    answered.run(&mut lan, SOON);
+    answered.never_silent();
+    let told: Vec<HandOver> = NODES.iter().flat_map(|node| lan.take_hand_overs(node)).collect();
+    let count = |what| told.iter().filter(|told| **told == what).count();
+    let moved = before.iter().filter(|owner| **owner == leaver).count();
+    assert_eq!((count(HandOver::Given), count(HandOver::Received)), (moved, moved), "{told:?}");
+}
+
 #[test]
 fn a_node_gives_its_addresses_away_for_a_time_and_a_service_is_moved_for_a_time() {
     let mut lan = old(3);

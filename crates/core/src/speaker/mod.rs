@@ -217,7 +217,7 @@ impl Speaker {
         if holder.concerns(words, me) {
             let segments = segments::of(&self.links, &self.memberships);
             let members = self.members(membership, segments.names(link));
-            let view = self.view((plan, link, membership), &members, now);
+            let view = self.view((plan, link), &members, now);
             if holder.hear(&from, words, hello.stamp, &view) {
                 self.decide_for(Cause::HandOver);
             }
@@ -228,7 +228,7 @@ impl Speaker {
     /// What is decided on, on one link.
     fn view<'a>(
         &'a self,
-        (plan, link, membership): (&'a Plan, &'a LinkName, &Membership),
+        (plan, link): (&'a Plan, &'a LinkName),
         members: &'a BTreeMap<NodeName, Member>,
         now: Moment,
     ) -> View<'a> {
@@ -240,7 +240,7 @@ impl Speaker {
             cluster: self.me.cluster,
             members,
             electorate: Electorate::new(plan, link, members),
-            kept: membership.was_kept(now),
+            kept: false,
             interval: self.timing.interval(),
             now,
         }
@@ -390,9 +390,8 @@ impl Speaker {
             effects.push(Effect::Answer { link, addresses });
         }
         self.answers = answers;
-        let kept = |link: &LinkName| self.memberships.get(link).is_some_and(|membership| membership.was_kept(now));
         let said: BTreeSet<Place> = free.difference(&owned.quiet).cloned().collect();
-        self.announcer.set(&said, kept, now);
+        self.announcer.set(&said, |link| owned.resumed.contains(link), now);
         self.tell_services(owned.services(|place| free.contains(place)), cause, effects);
         self.others = owned.others;
         self.find_lacking(now);

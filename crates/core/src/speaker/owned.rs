@@ -5,7 +5,7 @@ use crate::{
     LinkName, NodeName, ServiceKey,
     announce::Place,
     membership::{Member, Membership, Standing},
-    ownership::{Group, Holder, Plan, Role, Share, StandIn},
+    ownership::{Group, Holder, Plan, Role, Share, StandIn, View},
     time::Moment,
 };
 use herald_wire::Mac;
@@ -26,6 +26,9 @@ pub(super) struct Owned {
     pub(super) stood_in: BTreeMap<Place, Mac>,
     /// What another node owns.
     pub(super) others: BTreeSet<Place>,
+    /// Links on which this node takes part from now on and goes on where it was: peers kept its place while its speaker was away, so the
+    /// neighbours know where its addresses are.
+    pub(super) resumed: BTreeSet<LinkName>,
     /// For which Service a place is owned, and the link that is of record for it.
     records: Vec<(ServiceKey, Place, Option<LinkName>)>,
 }
@@ -73,7 +76,13 @@ impl Speaker {
             let segment = segments.names(name);
             let members = self.members(membership, segment);
             let restarting = members.values().any(|member| member.restarting);
-            let view = self.view((plan, name, membership), &members, now);
+            // Only who comes back goes on where it was. Who is here has lost a few hellos on the way when peers keep its place: what it gets
+            // now, from a node that died, is new to the neighbours.
+            let resumes = !holders.contains_key(name) && membership.was_kept(now);
+            if resumes {
+                owned.resumed.insert(name.clone());
+            }
+            let view = View { kept: resumes, ..self.view((plan, name), &members, now) };
             let holder = holders.entry(name.clone()).or_insert_with(|| Holder::new(self.moves, now));
             holder.begin(&view);
             for group in plan.groups() {

@@ -100,9 +100,9 @@ impl Speaker {
         for ((link, address), why) in refused.iter().filter(|(place, why)| self.refused.get(*place) != Some(why)) {
             effects.push(Effect::Withheld { link: link.clone(), address: *address, why: why.clone() });
         }
-        let kept = |link: &LinkName| self.memberships.get(link).is_some_and(|membership| membership.was_kept(now));
         let origin = |place: &Place| {
-            if self.others.contains(place) || kept(&place.0) { Origin::Continued } else { Origin::FirstUse }
+            let continues = self.others.contains(place) || owned.resumed.contains(&place.0);
+            if continues { Origin::Continued } else { Origin::FirstUse }
         };
         // Nothing is drained that was withheld: nobody uses it.
         let drained = owned.drained.iter().filter(|place| self.guard.is_free(place));

@@ -26,7 +26,7 @@ pub struct View<'a> {
     pub members: &'a BTreeMap<NodeName, Member>,
     /// Of these, who may own what.
     pub electorate: Electorate<'a>,
-    /// Whether peers kept this node's place until now.
+    /// Whether this node takes part again from now on, and peers kept its place until now.
     pub kept: bool,
     /// Between two hellos.
     pub interval: Duration,
