@@ -96,6 +96,61 @@ fn a_pulled_cable_moves_the_address_and_a_flap_brings_it_back() {
     eventually("and back", || site.known(VIP4) == Some(old));
 }
 
+/// Two of its hellos are lost on the way, so its peers say that they keep its place, as of one that restarts. It never was away: what it takes
+/// over next, the neighbours have to hear of at once.
+#[test]
+fn who_takes_over_is_heard_though_peers_just_missed_its_hellos() {
+    let site = site();
+    let old = site.settled();
+    let switch = site.lan.switch();
+    let hellos = |way: &str| {
+        for node in &site.nodes {
+            switch.cmd(&format!("bridge link set dev {} mcast_flood {way}", node.port));
+        }
+    };
+    let next = {
+        let mut order: Vec<usize> = (0..site.nodes.len()).collect();
+        order.sort_by_key(|n| herald_core::ownership::rank(&site.nodes[*n].name.into(), VIP4));
+        order[1]
+    };
+    // The bursts of the start are over.
+    std::thread::sleep(Duration::from_secs(6));
+    let mac: Mac = site.nodes[next].mac("eth0").parse().unwrap();
+    let capture = site.client.capture(arp::ETHERTYPE);
+    // To the old owner and the third; who is next hears what they say of it.
+    hellos("off");
+    switch.cmd(&format!("bridge link set dev {} mcast_flood on", site.nodes[next].port));
+    // Longer than the suspicion, shorter than the hold time.
+    std::thread::sleep(Duration::from_millis(140));
+    hellos("on");
+    let before = said_of_vip(&capture).len();
+    switch.cmd(&format!("ip link set {} down", site.nodes[old].port));
+    // Request and reply, three times at least: a refresh would be one of each, once a minute.
+    eventually("the burst of the new owner", || {
+        said_of_vip(&capture)[before..].iter().filter(|(said, by)| *said == mac && *by == mac).count() >= 6
+    });
+    assert_eq!(site.known(VIP4), Some(next), "nothing asked: the burst alone moved the entry");
+}
+
+#[test]
+fn a_switch_that_restarts_leaves_every_address_where_it_was() {
+    let site = site();
+    let old = site.settled();
+    for way in ["down", "up"] {
+        for node in &site.nodes {
+            site.lan.switch().cmd(&format!("ip link set {} {way}", node.port));
+        }
+        if way == "down" {
+            std::thread::sleep(Duration::from_secs(1));
+            assert_eq!(site.learnt(VIP4), None, "there is no network");
+        }
+    }
+    eventually("the same node answers", || site.learnt(VIP4) == Some(old) && site.learnt(VIP6) == Some(old));
+    // Whoever was up first has given it back by now: nobody else comes later.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!((site.learnt(VIP4), site.learnt(VIP6)), (Some(old), Some(old)));
+}
+
 #[test]
 fn a_new_mac_is_told_to_the_neighbours() {
     let site = site();
