@@ -167,6 +167,11 @@ impl Cluster {
                 }
             }
         }
+        if lab.program_pids(Host::ControlPlane, "etcd").is_empty() {
+            lab.release(Host::ControlPlane, "etcd")?;
+            lab.start_api()?;
+            healed = true;
+        }
         if lab.program_pids(Host::ControlPlane, "kube-apiserver").is_empty() {
             lab.start_api()?;
             healed = true;

@@ -6,14 +6,19 @@ use std::thread;
 use std::time::Duration;
 
 use herald_e2e::{Cluster, PATIENCE, Probe, Result, Sight, ensure, eventually};
-use herald_lab::Host;
+use herald_lab::{Host, Lan, Port};
 
 use crate::Journey;
 use crate::allocation::away_from_its_announcer;
-use crate::restarts::until_lossless;
+use crate::restarts::{owners, three_services, until_lossless};
 
-pub(crate) const JOURNEYS: &[(&str, Journey)] =
-    &[("power_off_and_on", power_off_and_on), ("cable_cut_and_healed", cable_cut), ("silenced_and_healed", silenced)];
+pub(crate) const JOURNEYS: &[(&str, Journey)] = &[
+    ("power_off_and_on", power_off_and_on),
+    ("cable_cut_and_healed", cable_cut),
+    ("silenced_and_healed", silenced),
+    ("silenced_while_etcd_is_stopped", without_etcd),
+    ("switch_that_restarts_moves_nothing_for_good", switch_restart),
+];
 
 const PACE: Duration = Duration::from_millis(5);
 /// Two may answer at once only while a move is being noticed: that takes some 150 ms, this is generous.
@@ -97,4 +102,41 @@ fn cable_cut(cluster: &Cluster) -> Result<()> {
 fn silenced(cluster: &Cluster) -> Result<()> {
     let lab = cluster.lab();
     fault(cluster, "silence", |host| lab.silence(host), |host| lab.heal(host))
+}
+
+/// The API server runs and has nothing to say.
+fn without_etcd(cluster: &Cluster) -> Result<()> {
+    let lab = cluster.lab();
+    let begin = |host| {
+        lab.hold(Host::ControlPlane, "etcd")?;
+        lab.silence(host)
+    };
+    let end = |host| {
+        lab.release(Host::ControlPlane, "etcd")?;
+        lab.start_api()?;
+        lab.heal(host)
+    };
+    fault(cluster, "silence without etcd", begin, end)
+}
+
+/// Every port of the switch, the client's too, has no carrier for a second.
+fn switch_restart(cluster: &Cluster) -> Result<()> {
+    three_services(cluster)?;
+    let (lab, before) = (cluster.lab(), owners(cluster)?);
+    let all = |state| lab.hosts().into_iter().try_for_each(|host| lab.set_port(host, Lan::First, state));
+    let restarted = all(Port::Cut).and_then(|()| {
+        thread::sleep(Duration::from_secs(1));
+        all(Port::Up)
+    });
+    restarted?;
+    for (address, owner) in &before {
+        cluster.await_announcer(*address, *owner)?;
+    }
+    // Long enough for a second thought to show.
+    thread::sleep(Duration::from_secs(3));
+    ensure!(owners(cluster)? == before, "every address is where it was");
+    for address in before.keys() {
+        cluster.answering_pods(*address, 2)?;
+    }
+    Ok(())
 }
