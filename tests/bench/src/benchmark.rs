@@ -42,6 +42,10 @@ pub enum Benchmark {
     ApiAway,
     /// It falls silent while the API server is slow.
     ApiSlow,
+    /// It falls silent while etcd is stopped.
+    EtcdStopped,
+    /// The switch restarts.
+    SwitchRestart,
     /// Speakers are killed, deleted, frozen.
     Speakers,
     /// Rolling update of the speakers.
@@ -75,7 +79,7 @@ const HOLD_OFF: &str = "speaker.holdOff=1s";
 
 impl Benchmark {
     /// In an order in which each leaves what the next can use, and that is measured first which matters most.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Image,
         Self::PowerLoss,
         Self::CablePulled,
@@ -89,6 +93,8 @@ impl Benchmark {
         Self::Loss30,
         Self::ApiAway,
         Self::ApiSlow,
+        Self::EtcdStopped,
+        Self::SwitchRestart,
         Self::Moves,
         Self::PowerLossFast,
         Self::Speakers,
@@ -127,6 +133,8 @@ impl Benchmark {
             Self::Loss30 => "Announcing node silent, 30 % of the frames lost",
             Self::ApiAway => "Announcing node silent, API server away",
             Self::ApiSlow => "Announcing node silent, API server slow",
+            Self::EtcdStopped => "Announcing node silent, etcd stopped",
+            Self::SwitchRestart => "Switch restarted",
             Self::Speakers => "Speakers killed, deleted, frozen",
             Self::Rollout => "Rolling update of the speakers",
             Self::Moves => "Planned moves",
@@ -156,6 +164,8 @@ impl Benchmark {
             Self::Loss30 => (Fault::Silence, Meanwhile::Loss(30)),
             Self::ApiAway => (Fault::Silence, Meanwhile::ApiAway),
             Self::ApiSlow => (Fault::Silence, Meanwhile::ApiSlow),
+            Self::EtcdStopped => (Fault::Silence, Meanwhile::EtcdStopped),
+            Self::SwitchRestart => (Fault::SwitchRestart, Meanwhile::Nothing),
             _ => return None,
         })
     }
@@ -273,6 +283,9 @@ impl Fault {
             Self::Silence => "the switch drops every frame of the node that announces, both ways; the carrier stays",
             Self::Unheard => "the switch drops every frame that the announcing node sends",
             Self::Deaf => "the switch drops every frame to the announcing node",
+            Self::SwitchRestart => {
+                "every port of the switch, the client's too, is without carrier for one second, a part of the outage"
+            }
         }
     }
 }
@@ -288,6 +301,7 @@ impl Meanwhile {
             ),
             Self::ApiAway => ", while the API server is stopped".to_owned(),
             Self::ApiSlow => ", while the API server stands still for nine tenths of each second".to_owned(),
+            Self::EtcdStopped => ", while etcd is stopped".to_owned(),
         }
     }
 }
@@ -304,6 +318,6 @@ mod tests {
             assert!(benchmark.method().len() > 60, "{benchmark:?}");
         }
         assert_eq!(Benchmark::Loss30.name(), "loss-30");
-        assert_eq!(Benchmark::failures().len(), 13);
+        assert_eq!(Benchmark::failures().len(), 15);
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     arp::ArpPort,
     arp::mac_of,
     claims,
-    faults::{Fault, Meanwhile},
+    faults::{Fault, Meanwhile, SWITCH_AWAY},
     meter::{FAILURES, Meter, Reading},
     report::{Figure, Unit},
     stage::Stage,
@@ -41,6 +41,8 @@ struct Seen {
     reading: Reading,
     /// The outage was over within [`PATIENCE`]; otherwise its length is what was watched of it.
     is_over: bool,
+    /// Another node answers after a fault that is to leave everything where it was.
+    has_moved: bool,
 }
 
 /// Between the beginning of the fault and its end.
@@ -64,10 +66,11 @@ fn observe(stage: &Stage, fault: Fault, node: Host, ip: Ipv4Addr) -> Result<Seen
     if !is_over {
         reading.silence = reading.silence.max(began.elapsed());
     }
+    let has_moved = fault == Fault::SwitchRestart && claims::owner(&port, ip)? != owner;
     if reading.lost == 0 {
         return Err(Error::NotSeen(format!("an effect of {fault:?} at {node} on {ip}: it did not carry the flow")));
     }
-    Ok(Seen { reading, is_over })
+    Ok(Seen { reading, is_over, has_moved })
 }
 
 fn trial(stage: &Stage, fault: Fault, node: Host, ip: Ipv4Addr) -> Result<Seen> {
@@ -87,12 +90,12 @@ fn trial(stage: &Stage, fault: Fault, node: Host, ip: Ipv4Addr) -> Result<Seen> 
 /// An address was not taken over, or not returned.
 pub fn measure(stage: &mut Stage, name: &str, fault: Fault, meanwhile: Meanwhile) -> Result<Vec<Figure>> {
     let (homes, trials) = (stage.homes()?, stage.effort.trials);
-    let (mut readings, mut failed, mut endless) = (Vec::new(), Vec::new(), 0);
+    let (mut readings, mut failed, mut endless, mut moved) = (Vec::new(), Vec::new(), 0, 0);
     let trouble = meanwhile.begin(stage.lab())?;
     for number in 0..trials {
         let Some((node, ip)) = homes.iter().nth(number % homes.len()) else { break };
         match trial(stage, fault, *node, *ip) {
-            Ok(Seen { reading, is_over }) => {
+            Ok(Seen { reading, is_over, has_moved }) => {
                 eprintln!(
                     "  trial {:>2} of {trials}: {node}, {ip} silent for {:.0} ms{}, {} datagrams lost, {} of {} connections broken, client's own longest pause {:.0} ms",
                     number + 1,
@@ -104,6 +107,7 @@ pub fn measure(stage: &mut Stage, name: &str, fault: Fault, meanwhile: Meanwhile
                     millis(reading.pause)
                 );
                 readings.push(reading);
+                moved += usize::from(has_moved);
                 endless += usize::from(!is_over);
                 if endless == ENOUGH {
                     break;
@@ -129,6 +133,11 @@ pub fn measure(stage: &mut Stage, name: &str, fault: Fault, meanwhile: Meanwhile
         Figure::new("- the client's own longest pause", Unit::Millis, &all(|reading| millis(reading.pause)))?,
         Figure::new("- connections broken, of 20", Unit::Pieces, &all(|reading| count(reading.lines.broken)))?,
     ];
+    if fault == Fault::SwitchRestart {
+        let after = |reading: &Reading| millis(reading.silence.saturating_sub(SWITCH_AWAY));
+        figures.push(Figure::new("- of it after the switch was back", Unit::Millis, &all(after))?);
+        figures.push(Figure::new("- addresses that another node had afterwards", Unit::Pieces, &[count(moved)])?);
+    }
     if missing > 0 {
         figures.push(Figure::new("- trials that showed nothing and are not counted", Unit::Pieces, &[count(missing)])?);
     }

@@ -31,7 +31,12 @@ pub enum Fault {
     Unheard,
     /// The switch drops every frame to it: the others hear it.
     Deaf,
+    /// Every port of the switch, the client's too, goes down and comes up again after [`SWITCH_AWAY`].
+    SwitchRestart,
 }
+
+/// No port of the switch has a carrier for so long when it restarts.
+pub const SWITCH_AWAY: Duration = Duration::from_secs(1);
 
 /// Frames that the switch drops, in a table of nftables of its own.
 const FILTER_OF_FAULT: &str = "bench_fault";
@@ -50,6 +55,11 @@ impl Fault {
             Self::Silence => Ok(lab.silence(node)?),
             Self::Unheard => all("ingress"),
             Self::Deaf => all("egress"),
+            Self::SwitchRestart => {
+                set_ports(lab, "down")?;
+                thread::sleep(SWITCH_AWAY);
+                set_ports(lab, "up")
+            }
         }
     }
 
@@ -62,6 +72,7 @@ impl Fault {
             Self::PowerLoss => Ok(lab.power_on(node)?),
             Self::CablePulled | Self::Silence => Ok(lab.heal(node)?),
             Self::Unheard | Self::Deaf => unfilter(lab, FILTER_OF_FAULT),
+            Self::SwitchRestart => Ok(()),
         }
     }
 }
@@ -81,6 +92,8 @@ pub enum Meanwhile {
     ApiAway,
     /// The API server stands still for nine tenths of each second.
     ApiSlow,
+    /// etcd is stopped: the API server runs, and can read and write nothing.
+    EtcdStopped,
 }
 
 /// Ends what it stands for when it is dropped.
@@ -90,6 +103,8 @@ pub struct Trouble<'a> {
     kind: Meanwhile,
     slowing: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
 }
+
+const ETCD: &str = "etcd";
 
 /// For everybody to know what is wrong.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -110,6 +125,7 @@ impl Meanwhile {
             }
             Self::Loss(percent) => filter(lab, FILTER_MEANWHILE, "egress", nodes, &loss(percent))?,
             Self::ApiAway => lab.stop_api()?,
+            Self::EtcdStopped => lab.hold(Host::ControlPlane, ETCD)?,
             Self::ApiSlow => trouble.slowing = Some(slow_down(lab.program_pids(Host::ControlPlane, "kube-apiserver"))),
         }
         if self != Self::Nothing {
@@ -130,6 +146,10 @@ impl Drop for Trouble<'_> {
         let ended = match self.kind {
             Meanwhile::Nothing | Meanwhile::ApiSlow => Ok(()),
             Meanwhile::ApiAway => self.lab.start_api().map_err(Error::from),
+            // The API server may have ended meanwhile; it is waited for.
+            Meanwhile::EtcdStopped => {
+                self.lab.release(Host::ControlPlane, ETCD).and_then(|()| self.lab.start_api()).map_err(Error::from)
+            }
             Meanwhile::MulticastFiltered | Meanwhile::PortBlocked | Meanwhile::Loss(_) => {
                 unfilter(self.lab, FILTER_MEANWHILE)
             }
@@ -172,10 +192,22 @@ fn unfilter(lab: &Lab, table: &str) -> Result<()> {
     nft(lab, &format!("delete table netdev {table}\n"))
 }
 
+/// Every port of the first LAN, at once.
+fn set_ports(lab: &Lab, way: &str) -> Result<()> {
+    let ports = lab.hosts().into_iter().map(|host| Lan::First.port(host));
+    let script: String = ports.map(|port| format!("link set {port} {way}\n")).collect();
+    in_switch(lab, &["ip", "-batch", "-"], &script)
+}
+
 /// Runs a script of nftables in the switch.
 fn nft(lab: &Lab, script: &str) -> Result<()> {
-    let error = || Error::io("nft in the lab's switch");
-    let mut command = lab.switch_command(&["nft", "-f", "-"])?;
+    in_switch(lab, &["nft", "-f", "-"], script)
+}
+
+/// Runs a program in the switch that reads what it is to do.
+fn in_switch(lab: &Lab, program: &[&str], script: &str) -> Result<()> {
+    let error = || Error::io("a program in the lab's switch");
+    let mut command = lab.switch_command(program)?;
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(error())?;
     if let Some(mut input) = child.stdin.take() {
         input.write_all(script.as_bytes()).map_err(error())?;
