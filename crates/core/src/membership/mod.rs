@@ -405,6 +405,12 @@ impl Membership {
         (self.standing == Standing::Present).then(|| self.last_wake + self.timing.hold())
     }
 
+    /// How often a peer was suspected so far: two of its hellos in a row did not come, and its node was asked.
+    #[must_use]
+    pub const fn suspicions(&self) -> u64 {
+        self.peers.suspicions()
+    }
+
     /// What changed since the last call.
     pub fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)

@@ -68,6 +68,8 @@ pub(super) struct Peers {
     /// When to look at everybody next; `None`: nobody is there. A hello of who is alive only puts off what is to be done about it, so on a
     /// link with a thousand members a hello costs no look at the other ones.
     look: Option<Moment>,
+    /// How often a peer that was alive was suspected.
+    suspicions: u64,
 }
 
 fn is_restarting(state: State) -> bool {
@@ -184,6 +186,7 @@ impl Peers {
                 judged.extend(peer.judge_silence(timing, peers, now).map(|judged| (node.clone(), judged)));
                 if peer.state != State::Alive {
                     self.troubled.insert(node.clone());
+                    self.suspicions += 1;
                 }
             }
         }
@@ -292,6 +295,10 @@ impl Peers {
 
     pub(super) fn get(&self, node: &NodeName) -> Option<&Peer> {
         self.heard.get(node)
+    }
+
+    pub(super) const fn suspicions(&self) -> u64 {
+        self.suspicions
     }
 
     pub(super) fn len(&self) -> usize {

@@ -3,7 +3,7 @@
 use super::{Claim, Speaker, segments};
 use crate::{
     LinkName, NodeName, ServiceKey,
-    membership::{Member, Standing},
+    membership::{Member, Membership, Standing},
     ownership::{Announceable, Group, Silent, Verdict},
     reason::Reason,
     time::Moment,
@@ -108,6 +108,12 @@ impl Speaker {
             services.extend(all.map(|(key, service)| (key, service, plan.silent(key))));
         }
         State { obstacles: self.obstacles(), links, groups, services }
+    }
+
+    /// How often peers were suspected so far, on the links that it has now: for the simulator, which has no metrics.
+    #[must_use]
+    pub fn suspicions(&self) -> u64 {
+        self.memberships.values().map(Membership::suspicions).sum()
     }
 
     fn obstacles(&self) -> Vec<Obstacle> {
