@@ -1,4 +1,4 @@
-//! What a link carries and what a speaker costs with some tens of speakers, on the simulated LAN: `make scale`.
+//! What a link carries and what a speaker costs with 3 to 1,000 speakers and up to 10,000 addresses, on the simulated LAN: `make scale`.
 //!
 //! Every size runs in a process of its own, so that its memory is its own. Writes `scale.json`, `scale-table.md` and plots into the folder that
 //! it is given (`target/scale` without one); prints the table.
@@ -33,12 +33,20 @@ use std::{
 
 type Failed = Box<dyn std::error::Error>;
 
-/// Speakers and addresses. Starting all at once costs the simulator the square of both: docs/scale.md.
-const SIZES: [(u32, u32); 4] = [(3, 100), (10, 100), (30, 100), (10, 1_000)];
+/// Speakers and addresses; the larger ones last.
+const SIZES: [(u32, u32); 7] =
+    [(3, 1_000), (10, 1_000), (30, 1_000), (100, 1_000), (10, 10_000), (100, 10_000), (1_000, 10_000)];
+/// All speakers start at once; they have settled by then.
+const START: Duration = Duration::from_secs(6);
+/// Of the steady state.
+const STEADY: Duration = Duration::from_secs(4);
 /// Of 1,000 nodes that are left so many lose their power at once.
 const FAILURES: [u32; 3] = [10, 100, 500];
-/// Between two looks at who holds what.
-const LOOK: Duration = Duration::from_millis(10);
+/// Between two looks at who holds what; with more than a hundred speakers take-overs take seconds, and a look takes longer.
+const fn look(nodes: usize) -> Duration {
+    Duration::from_millis(if nodes > 100 { 50 } else { 10 })
+}
+
 /// Header, checksum, preamble and gap of an Ethernet frame.
 const AROUND: usize = 14 + 4 + 20;
 
@@ -123,6 +131,7 @@ fn percentile(sorted: &[f64], share: f64) -> f64 {
 
 /// So many nodes lose their power at once: how long until somebody else has each of their addresses, and what moved beside them.
 fn fail(lan: &mut Lan, alive: &mut Vec<u32>, per_mille: u32) -> Value {
+    let look = look(alive.len());
     let count = usize::try_from(per_mille).unwrap_or(0) * alive.len() / 1000;
     let count = count.max(1).min(alive.len() - 1);
     let every = alive.len() / count;
@@ -138,12 +147,12 @@ fn fail(lan: &mut Lan, alive: &mut Vec<u32>, per_mille: u32) -> Value {
     victims.iter().for_each(|number| lan.power_off(&name(*number)));
     let began = lan.now;
     let mut outages = Vec::with_capacity(must);
-    // A second more than is needed: what moves late would be seen.
-    let mut rest = 100;
-    while rest > 0 && lan.now.since(began) < Duration::from_secs(30) {
-        lan.run(LOOK, |_| {});
+    // Two seconds more than is needed: what moves late would be seen.
+    let mut rest = Duration::from_secs(2);
+    while !rest.is_zero() && lan.now.since(began) < Duration::from_secs(30) {
+        lan.run(look, |_| {});
         if open.is_empty() {
-            rest -= 1;
+            rest = rest.saturating_sub(look);
             continue;
         }
         let now = holders(lan);
@@ -175,10 +184,11 @@ fn measure(nodes: u32, addresses: u32) -> Result<Value, Failed> {
     let mut lan = Lan::new(Timing::default(), snapshot, 1);
     (0..nodes).for_each(|number| lan.add(&name(number), vec![link(number)]));
     eprintln!("  {nodes} speakers, {addresses} addresses: started after {:.0?}", began.elapsed());
-    lan.run(Duration::from_secs(6), |_| {});
+    lan.run(START, |_| {});
+    let start_cpu = lan.time_in_speakers().as_secs_f64() / f64::from(nodes);
     let settled = holders(&lan).values().filter(|nodes| nodes.len() == 1).count();
     let (hellos, asks, busy, start) = (lan.hellos(), lan.asks(), lan.time_in_speakers(), lan.now);
-    lan.run(Duration::from_secs(4), |_| {});
+    lan.run(STEADY, |_| {});
     let seconds = lan.now.since(start).as_secs_f64();
     let each = (resident()? - empty - shared) / f64::from(nodes);
     let busy = (lan.time_in_speakers() - busy).as_secs_f64() / seconds / f64::from(nodes);
@@ -206,7 +216,7 @@ fn measure(nodes: u32, addresses: u32) -> Result<Value, Failed> {
         }
     }
     Ok(json!({
-        "speakers": nodes, "addresses": addresses, "settled": settled, "interval_ms": interval, "named": named,
+        "speakers": nodes, "addresses": addresses, "settled": settled, "start_cpu": start_cpu, "interval_ms": interval, "named": named,
         "frame_bytes": frame.len(), "hellos_per_s": hellos, "asks_per_s": asks,
         "bits_per_s": hellos * ((frame.len() + AROUND) * 8) as f64,
         "rules_cpu": busy, "hmac_cpu": opened * hellos, "open_us": opened * 1e6,

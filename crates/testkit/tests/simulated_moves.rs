@@ -13,7 +13,10 @@ use herald_core::{
     service::Moved,
     time::Timing,
 };
-use herald_testkit::lan::{Lan, Random};
+use herald_testkit::{
+    build,
+    lan::{Lan, Random},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -414,4 +417,42 @@ fn random_histories() {
         answered.never_silent();
         assert_eq!(owners(&lan).len(), vips().len(), "seed {seed}");
     }
+}
+
+#[test]
+fn speakers_that_start_together_hand_nothing_over() {
+    for seed in 1..=5 {
+        let mut lan = started(Lan::new(Timing::default(), cluster(&NODES), seed));
+        let mut watch = Watch::new(Duration::ZERO);
+        lan.run(SETTLE, |lan| watch.look(lan));
+        let nodes: BTreeSet<NodeName> = owners(&lan).into_iter().collect();
+        assert!(nodes.len() > 1, "all of them at {nodes:?}");
+        // Each asks whom it might have it from; nobody had anything.
+        let told: Vec<HandOver> = NODES.iter().flat_map(|node| lan.take_hand_overs(node)).collect();
+        assert!(told.iter().all(|what| matches!(what, HandOver::Asked | HandOver::Unheld)), "{told:?}");
+    }
+}
+
+#[test]
+fn a_thousand_addresses_are_handed_over_in_few_decisions() {
+    let mut snapshot = build::snapshot(&NODES);
+    for number in 0..1000_u32 {
+        let address = std::net::Ipv4Addr::from_bits(0x0a00_0000 + number);
+        build::announce(&mut snapshot, &format!("s{number:04}"), &[&address.to_string()]);
+    }
+    let mut lan = Lan::new(Timing::default(), snapshot.clone(), 1);
+    lan.moves = Moves { drain: DRAIN, hold_off: HOLD_OFF };
+    let mut lan = started(lan);
+    lan.run(SETTLE + DRAIN + HOLD_OFF, |_| {});
+    let held = |lan: &Lan, node: &str| lan.held(0).filter(|(_, by)| by.as_str() == node).count();
+    assert!(held(&lan, "w1-k8s") > 100);
+    snapshot.nodes.get_mut(&NodeName::from("w1-k8s")).unwrap().excluded = true;
+    snapshot.stamp.resource_version = 2;
+    lan.set_snapshot(snapshot);
+    let mut never = false;
+    lan.run(Duration::from_secs(10), |lan| {
+        never |= lan.held(0).map(|(address, _)| address).collect::<BTreeSet<_>>().len() < 1000
+    });
+    assert!(!never, "somebody holds every address at every moment");
+    assert_eq!(held(&lan, "w1-k8s"), 0);
 }

@@ -315,9 +315,7 @@ impl Membership {
     /// Whether the next hello of a peer that is well need not wake this machine: nobody's word is waited for, and nothing is to be told.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.standing == Standing::Present
-            && self.changes.is_empty()
-            && self.peers.iter().all(|(_, peer)| peer.is_well())
+        self.standing == Standing::Present && self.changes.is_empty() && self.peers.are_well()
     }
 
     /// When this machine wants to be woken at the latest.

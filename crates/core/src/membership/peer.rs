@@ -155,11 +155,6 @@ impl Peer {
         self.talks && self.deaf < 4
     }
 
-    /// Neither suspected nor restarting.
-    pub(super) fn is_well(&self) -> bool {
-        self.state == State::Alive
-    }
-
     /// Whose places it keeps, when it takes part itself.
     pub(super) fn keeps(&self, now: Moment) -> Option<&[u32]> {
         (self.flags.ready && self.is_speaking(now)).then_some(&self.keeps)

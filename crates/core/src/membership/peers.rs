@@ -301,6 +301,11 @@ impl Peers {
         self.suspicions
     }
 
+    /// Whether nobody is suspected or restarting.
+    pub(super) fn are_well(&self) -> bool {
+        self.troubled.is_empty()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.heard.len()
     }

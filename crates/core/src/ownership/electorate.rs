@@ -72,7 +72,10 @@ impl<'a> Electorate<'a> {
     }
 
     fn eligible(&self, group: &Group) -> Rc<Eligible> {
-        let Some(chosen) = self.plan.served_everywhere(group) else { return Rc::new(self.judge(group)) };
+        let [chosen] = &*group.chosen else { return Rc::new(self.judge(group)) };
+        if !group.everywhere {
+            return Rc::new(self.judge(group));
+        }
         if let Some(known) = self.known.borrow().get(chosen) {
             return Rc::clone(known);
         }
@@ -99,6 +102,14 @@ impl<'a> Electorate<'a> {
     #[must_use]
     pub fn owns(&self, group: &Group, node: &NodeName) -> bool {
         self.whose(group, node, &mut Ahead::default()) == Whose::This
+    }
+
+    /// Whom [`Plan::desired`] makes the owner.
+    #[must_use]
+    pub fn owner(&self, group: &Group) -> Option<&'a NodeName> {
+        let (eligible, key) = (self.eligible(group), group.key.to_string());
+        let names = eligible.first().filter_map(|node| self.name(node));
+        names.min_by_key(|name| rank(name, &key))
     }
 
     /// Whether that makes this node the owner, or another. For one that asks again and again: who is `ahead` is remembered there, so that nobody

@@ -1,7 +1,7 @@
 //! Services that must have one owner together.
 
 use super::{Announceable, Snapshot, advertise::Chosen};
-use crate::{ServiceKey, Set};
+use crate::{ServiceKey, Set, service::TrafficPolicy};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,6 +21,10 @@ pub struct Group {
     /// The advertisements of each Service, in their order.
     #[serde(skip)]
     pub(super) chosen: Box<[Chosen]>,
+    /// A lone Service that every node can serve and that nobody moved: nothing but its advertisements matters to who may own it, and with
+    /// which score.
+    #[serde(skip)]
+    pub(super) everywhere: bool,
 }
 
 /// Those that can be announced, with their advertisements.
@@ -55,8 +59,12 @@ pub(super) fn groups(announced: &Announced<'_>) -> Vec<Group> {
         seen.extend(&addresses);
         let key = key_of(announced, &addresses, &services, *start);
         let chosen = services.iter().filter_map(|key| announced.get(key)).map(|(_, chosen)| Chosen::clone(chosen));
+        let everywhere = lone(announced, &services).is_some_and(|(service, _)| {
+            service.traffic_policy == TrafficPolicy::Cluster && service.serving.any && service.moved.is_none()
+        });
         groups.push(Group {
             key,
+            everywhere,
             chosen: chosen.collect(),
             addresses: addresses.into_iter().collect(),
             services: services.into_iter().collect(),
@@ -65,13 +73,17 @@ pub(super) fn groups(announced: &Announced<'_>) -> Vec<Group> {
     groups
 }
 
+fn lone<'a>(announced: &'a Announced<'a>, services: &BTreeSet<ServiceKey>) -> Option<&'a (&'a Announceable, Chosen)> {
+    services.first().filter(|_| services.len() == 1).and_then(|key| announced.get(key))
+}
+
 fn key_of(
     announced: &Announced<'_>,
     addresses: &BTreeSet<IpAddr>,
     services: &BTreeSet<ServiceKey>,
     lowest: IpAddr,
 ) -> IpAddr {
-    let lone = services.first().filter(|_| services.len() == 1).and_then(|key| announced.get(key));
+    let lone = lone(announced, services);
     // IpAddr orders every IPv4 address before every IPv6 one.
     lone.and_then(|(service, _)| service.addresses.first()).or_else(|| addresses.first()).copied().unwrap_or(lowest)
 }

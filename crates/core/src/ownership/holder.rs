@@ -108,9 +108,9 @@ impl Holder {
         }
     }
 
-    /// What this node has to do with a group now.
-    pub fn step(&mut self, view: &View<'_>, group: &Group) -> Role {
-        let ahead = view.plan.position(group).and_then(|position| self.ahead.get_mut(position));
+    /// What this node has to do with a group now, which stands there in [`Plan::groups`](super::Plan::groups).
+    pub fn step(&mut self, view: &View<'_>, (position, group): (usize, &Group)) -> Role {
+        let ahead = self.ahead.get_mut(position);
         let whose = view.electorate.whose(group, view.me, ahead.unwrap_or(&mut Ahead::default()));
         let owner = whose == Whose::This;
         let before = self.holds.remove(&group.key).or_else(|| {
@@ -118,6 +118,7 @@ impl Holder {
             group.addresses.iter().find_map(|address| self.holds.remove(address))
         });
         let after = match before {
+            None if self.awaits_others(view) => None,
             None if owner => Some(self.start(view, group)),
             None => None,
             Some(hold) => self.go_on(hold, owner, view, group),
@@ -140,8 +141,22 @@ impl Holder {
         let holds = &self.holds;
         self.rivals.retain(|group, _| holds.contains_key(group));
         self.others.retain(|_, node| view.members.contains_key(node));
-        self.members = Some(view.members.clone());
+        let awaits = self.awaits_others(view);
+        if !awaits {
+            self.members = Some(view.members.clone());
+        }
         self.schedule(view.now);
+        if awaits {
+            self.next = self.next.into_iter().chain([self.since + view.interval]).min();
+        }
+    }
+
+    /// Whether others start as well, and are about to say that they are ready: each would take everything for a moment, and then all of it would
+    /// have to be handed over.
+    fn awaits_others(&self, view: &View<'_>) -> bool {
+        let starts = |(node, member): (&NodeName, &Member)| node != view.me && !member.ready;
+        let first = self.members.is_none() && !view.kept && view.now < self.since + view.interval;
+        first && view.members.iter().any(starts)
     }
 
     fn start(&mut self, view: &View<'_>, group: &Group) -> Hold {
@@ -212,8 +227,8 @@ impl Holder {
             }
             // With nobody to give it to that would ask, it ends at once.
             Hold::Held { from, .. } => {
-                let heir = || view.plan.desired(group, view.link, view.members).owner;
-                if !able || !owner && heir().is_none_or(|heir| !view.may_ask(&heir)) {
+                let heir = || view.electorate.owner(group);
+                if !able || !owner && heir().is_none_or(|heir| !view.may_ask(heir)) {
                     return None;
                 }
                 let from = from.filter(|(node, until)| *until > now && view.lives(node));

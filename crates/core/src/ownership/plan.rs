@@ -2,7 +2,7 @@
 
 use super::{
     Announceable, Dropped, Group, Silent, Snapshot, Verdict,
-    advertise::{ByPool, Chosen, Reach},
+    advertise::{ByPool, Reach},
     groups::{self, Announced},
     rank,
 };
@@ -129,20 +129,6 @@ impl Plan {
         let others = candidates.iter().map(|candidate| candidate.node);
         let others = others.filter(|node| first.as_ref() != Some(*node)).cloned().collect();
         Verdict { owner: first, others, dropped }
-    }
-
-    /// The advertisements of a lone Service that every node can serve and that nobody moved: nothing else about such a group matters to who may
-    /// own it, and with which score.
-    pub(super) fn served_everywhere<'a>(&self, group: &'a Group) -> Option<&'a Chosen> {
-        let ([key], [chosen]) = (&*group.services, &*group.chosen) else { return None };
-        let service = self.snapshot.services.get(key)?;
-        let same = service.traffic_policy == TrafficPolicy::Cluster && service.serving.any && service.moved.is_none();
-        same.then_some(chosen)
-    }
-
-    /// Where a group stands in [`Plan::groups`].
-    pub(super) fn position(&self, group: &Group) -> Option<usize> {
-        self.groups.binary_search_by_key(&group.addresses.first(), |other| other.addresses.first()).ok()
     }
 
     /// The group with this key.

@@ -5,6 +5,7 @@
 //! what comes back, in that order.
 
 mod cause;
+mod decide;
 mod messages;
 mod owned;
 mod segments;
@@ -12,8 +13,8 @@ mod state;
 mod withheld;
 
 pub use cause::Cause;
+use decide::Said;
 pub use messages::{Announced, Announcing, Claim, Effect, Input, Link, Taken};
-use owned::Recorded;
 pub use state::{LinkState, Obstacle, State};
 
 use crate::{
@@ -23,23 +24,19 @@ use crate::{
         conflict::{Guard, Policy, Withheld},
     },
     membership::{Expected, Frame, Identity, Member, Membership, Roster, Speaking, Standing},
-    ownership::{Electorate, Holder, Moves, Plan, Snapshot, View},
+    ownership::{Holder, Moves, Plan, Snapshot},
     time::{Moment, Timing},
 };
 use herald_wire::{
     Mac,
-    hello::{Conflict, Hello, IfName, LinkInfo, Word, peer_hash},
+    hello::{Conflict, IfName, LinkInfo, peer_hash},
 };
 use ipnetwork::IpNetwork;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
-    time::Duration,
 };
-
-/// A missing interface is said after it was missing for so long: while speakers start, each is the only one that is ready for a moment.
-const LACKING: Duration = Duration::from_secs(2);
 
 /// The announcing of one node.
 #[derive(Debug)]
@@ -62,7 +59,7 @@ pub struct Speaker {
     /// Places that are never used, whoever is there.
     refused: BTreeMap<Place, Withheld>,
     /// What other nodes owned when it was last decided.
-    others: BTreeSet<Place>,
+    others: BTreeMap<LinkName, Vec<IpAddr>>,
     /// What members withhold because of foreign stations, also of those that are gone since.
     known: BTreeMap<(LinkName, NodeName), BTreeMap<IpAddr, Mac>>,
     /// MAC addresses of the cluster's nodes, also of those that are gone from the link: their claims are no conflicts.
@@ -82,6 +79,10 @@ pub struct Speaker {
     stop: Option<bool>,
     /// What changed that ownership depends on, since it was decided.
     due: Option<Cause>,
+    /// When it was.
+    decided: Moment,
+    /// Words of hand-overs since then.
+    said: Vec<Said>,
     /// Since the last poll nothing came but hellos that changed nothing.
     settled: bool,
 }
@@ -105,7 +106,7 @@ impl Speaker {
             announcer: Announcer::default(),
             guard,
             refused: BTreeMap::new(),
-            others: BTreeSet::new(),
+            others: BTreeMap::new(),
             known: BTreeMap::new(),
             ours: BTreeMap::new(),
             probed_for: Cause::Speaker,
@@ -117,6 +118,8 @@ impl Speaker {
             standby: false,
             stop: None,
             due: Some(Cause::Speaker),
+            decided: Moment::default(),
+            said: Vec::new(),
             settled: false,
         }
     }
@@ -132,7 +135,7 @@ impl Speaker {
         let hello = matches!(input, Input::Hello { .. });
         let taken = self.take(input, now);
         self.settled &= hello
-            && self.due.is_none()
+            && self.decides_at().is_none_or(|when| when > now)
             && self.memberships.values().all(Membership::is_settled)
             && self.holders.values().all(Holder::is_settled);
         taken
@@ -153,7 +156,7 @@ impl Speaker {
                     return Taken::Ignored(why);
                 }
                 self.learn(&link, &hello, now);
-                self.hear_words(&link, &hello, now);
+                self.hear_words(&link, &hello);
             }
             Input::Answered { link, address, from } => {
                 let Some(membership) = self.memberships.get_mut(&link) else { return Taken::NoLink };
@@ -194,56 +197,6 @@ impl Speaker {
             }
         }
         Taken::Used
-    }
-
-    /// What a peer says about hand-overs.
-    fn hear_words(&mut self, link: &LinkName, hello: &Hello, now: Moment) {
-        let words = hello.moves.as_deref().filter(|words| !words.is_empty() && hello.flags.ready);
-        let (Some(words), Some(_), Some(membership)) = (words, &self.plan, self.memberships.get(link)) else { return };
-        let me = peer_hash(self.me.cluster, self.me.node.as_str());
-        // Taken out, as the view looks at the rest.
-        let Some(mut holder) = self.holders.remove(link).filter(|_| membership.standing() == Standing::Present) else {
-            return;
-        };
-        let from = hello.node.as_str().into();
-        holder.note(&from, words);
-        let stood_in =
-            |group: &IpAddr| matches!(self.answers.get(link).and_then(|a| a.get(group)), Some(Claim::For(_)));
-        if words.iter().any(|said| said.word == Word::Hold && stood_in(&said.group)) {
-            self.decide_for(Cause::HandOver);
-        }
-        let Some(plan) = &self.plan else { return };
-        let Some(membership) = self.memberships.get(link) else { return };
-        if holder.concerns(words, me) {
-            let segments = segments::of(&self.links, &self.memberships);
-            let members = self.members(membership, segments.names(link));
-            let view = self.view((plan, link), &members, now);
-            if holder.hear(&from, words, hello.stamp, &view) {
-                self.decide_for(Cause::HandOver);
-            }
-        }
-        self.holders.insert(link.clone(), holder);
-    }
-
-    /// What is decided on, on one link.
-    fn view<'a>(
-        &'a self,
-        (plan, link): (&'a Plan, &'a LinkName),
-        members: &'a BTreeMap<NodeName, Member>,
-        now: Moment,
-    ) -> View<'a> {
-        View {
-            plan,
-            before: self.before.as_ref(),
-            link,
-            me: &self.me.node,
-            cluster: self.me.cluster,
-            members,
-            electorate: Electorate::new(plan, link, members),
-            kept: false,
-            interval: self.timing.interval(),
-            now,
-        }
     }
 
     /// Without the key, and in standby, nothing was heard: what was listened to until now does not count.
@@ -329,10 +282,7 @@ impl Speaker {
             self.decide_for(Cause::HandOver);
         }
         self.probe(now, &mut effects);
-        if let Some(cause) = self.due.take() {
-            self.decide(cause, now, &mut effects);
-            self.probe(now, &mut effects);
-        }
+        self.settle_changes(now, &mut effects);
         for (link, holder) in &mut self.holders {
             let told = holder.take_told().into_iter();
             effects.extend(told.map(|(group, what, with)| Effect::HandOver { link: link.clone(), group, what, with }));
@@ -364,88 +314,6 @@ impl Speaker {
         let links = own.iter().cloned().collect();
         members.insert(self.me.node.clone(), Member { ready, links, ..Member::default() });
         members
-    }
-
-    fn decide(&mut self, cause: Cause, now: Moment, effects: &mut Vec<Effect>) {
-        let owned = self.owned(now);
-        self.before = None;
-        self.watch_over(&owned, cause, now, effects);
-        let free: BTreeSet<Place> = owned.places.iter().filter(|place| self.is_free(place)).cloned().collect();
-        let answers = self.answers_for(&owned);
-        let mut changed: Vec<(bool, LinkName)> = answers
-            .iter()
-            .filter(|(link, addresses)| self.answers.get(*link) != Some(addresses))
-            .map(|(link, addresses)| {
-                let said = |claim: Option<&Claim>| claim.is_some_and(|claim| *claim != Claim::Withheld);
-                let gives_up = self.answers.get(link).is_some_and(|old| {
-                    old.iter().any(|(address, claim)| said(Some(claim)) && !said(addresses.get(address)))
-                });
-                (!gives_up, link.clone())
-            })
-            .collect();
-        // Who gives something up comes first.
-        changed.sort();
-        for (_, link) in changed {
-            let addresses = answers.get(&link).cloned().unwrap_or_default();
-            effects.push(Effect::Answer { link, addresses });
-        }
-        self.answers = answers;
-        let said: BTreeSet<Place> = free.difference(&owned.quiet).cloned().collect();
-        self.announcer.set(&said, |link| owned.resumed.contains(link), now);
-        self.tell_services(owned.services(|place| free.contains(place)), cause, effects);
-        self.others = owned.others;
-        self.find_lacking(now);
-    }
-
-    /// Which Services this node announces, and what changed about that.
-    fn tell_services(&mut self, services: BTreeMap<ServiceKey, Recorded>, cause: Cause, effects: &mut Vec<Effect>) {
-        let announced = |recorded: Recorded| Announced {
-            addresses: recorded.addresses.into_iter().collect(),
-            links: recorded.links.into_iter().collect(),
-        };
-        let announcing: Announcing = services.into_iter().map(|(key, recorded)| (key, announced(recorded))).collect();
-        let withdrawn = self.announcing.keys().filter(|key| !announcing.contains_key(*key));
-        effects.extend(withdrawn.cloned().map(|key| Effect::Withdrawn(key, cause)));
-        let new = announcing.keys().filter(|key| !self.announcing.contains_key(*key));
-        effects.extend(new.cloned().map(|key| Effect::Announcing(key, cause)));
-        if *self.announcing != announcing {
-            self.announcing = Arc::new(announcing);
-        }
-    }
-
-    /// Services that nobody announces because no node has an interface that their advertisements name: the node that would announce them says
-    /// so, once.
-    fn find_lacking(&mut self, now: Moment) {
-        let Some(plan) = self.plan.as_ref().filter(|_| self.is_present()) else { return };
-        if !plan.names_interfaces() {
-            self.lacking.clear();
-            return;
-        }
-        let mut links: BTreeMap<NodeName, Vec<LinkName>> = BTreeMap::new();
-        let mut ready = BTreeSet::from([self.me.node.clone()]);
-        links.insert(self.me.node.clone(), self.links.keys().cloned().collect());
-        for membership in self.memberships.values() {
-            for (node, names) in membership.link_names() {
-                links.entry(node.clone()).or_insert_with(|| names.iter().map(|name| name.as_str().into()).collect());
-            }
-            ready.extend(membership.members().into_iter().filter(|(_, member)| member.ready).map(|(node, _)| node));
-        }
-        let lacking = plan.without_interface(&links, &ready);
-        let mine = lacking.into_iter().filter(|(_, node)| *node == self.me.node).map(|(key, _)| key);
-        let mut before = std::mem::take(&mut self.lacking);
-        self.lacking = mine
-            .map(|key| {
-                let when = before.remove(&key).unwrap_or(Some(now + LACKING));
-                (key, when)
-            })
-            .collect();
-    }
-
-    fn tell_lacking(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        for (key, when) in self.lacking.iter_mut().filter(|(_, when)| when.is_some_and(|when| when <= now)) {
-            *when = None;
-            effects.push(Effect::LacksInterface(key.clone()));
-        }
     }
 
     fn speak(&mut self, now: Moment, effects: &mut Vec<Effect>) {
@@ -489,9 +357,11 @@ impl Speaker {
         }
         let memberships = self.memberships.values().map(Membership::next_deadline);
         let lacking = self.lacking.values().flatten().copied();
-        let lacking = lacking.chain(self.holders.values().filter_map(Holder::next_deadline));
-        let said = [self.announcer.next_deadline(), self.guard.next_deadline()].into_iter().flatten();
-        memberships.chain(said).chain(lacking).min()
+        // What holders wait for is a decision.
+        let holders = self.holders.values().filter_map(Holder::next_deadline).min();
+        let holders = holders.map(|deadline| deadline.max(self.next_decision()));
+        let said = [self.announcer.next_deadline(), self.guard.next_deadline(), self.decides_at(), holders];
+        memberships.chain(said.into_iter().flatten()).chain(lacking).min()
     }
 
     /// Until when answers on this link are safe; after that, without another [`Speaker::poll`], others may have taken over.

@@ -24,8 +24,8 @@ pub(super) struct Owned {
     pub(super) drained: BTreeSet<Place>,
     /// Of restarting owners, with where they are.
     pub(super) stood_in: BTreeMap<Place, Mac>,
-    /// What another node owns.
-    pub(super) others: BTreeSet<Place>,
+    /// What another node owns, on each link in order.
+    pub(super) others: BTreeMap<LinkName, Vec<IpAddr>>,
     /// Links on which this node takes part from now on and goes on where it was: peers kept its place while its speaker was away, so the
     /// neighbours know where its addresses are.
     pub(super) resumed: BTreeSet<LinkName>,
@@ -85,10 +85,11 @@ impl Speaker {
             let view = View { kept: resumes, ..self.view((plan, name), &members, now) };
             let holder = holders.entry(name.clone()).or_insert_with(|| Holder::new(self.moves, now));
             holder.begin(&view);
-            for group in plan.groups() {
-                let role = holder.step(&view, group);
+            let mut others = Vec::new();
+            for (position, group) in plan.groups().iter().enumerate() {
+                let role = holder.step(&view, (position, group));
                 if matches!(role, Role::Elsewhere | Role::Draining) {
-                    owned.others.extend(group.addresses.iter().map(|address| (name.clone(), *address)));
+                    others.extend_from_slice(&group.addresses);
                 }
                 if !matches!(role, Role::Holder { .. }) {
                     if restarting
@@ -110,6 +111,8 @@ impl Speaker {
                 }
             }
             holder.finish(&view);
+            others.sort_unstable();
+            owned.others.insert(name.clone(), others);
         }
         owned
     }

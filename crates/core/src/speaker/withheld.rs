@@ -100,8 +100,10 @@ impl Speaker {
         for ((link, address), why) in refused.iter().filter(|(place, why)| self.refused.get(*place) != Some(why)) {
             effects.push(Effect::Withheld { link: link.clone(), address: *address, why: why.clone() });
         }
+        let elsewhere =
+            |(link, address): &Place| self.others.get(link).is_some_and(|others| others.binary_search(address).is_ok());
         let origin = |place: &Place| {
-            let continues = self.others.contains(place) || owned.resumed.contains(&place.0);
+            let continues = elsewhere(place) || owned.resumed.contains(&place.0);
             if continues { Origin::Continued } else { Origin::FirstUse }
         };
         // Nothing is drained that was withheld: nobody uses it.

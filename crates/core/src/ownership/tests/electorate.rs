@@ -79,10 +79,10 @@ proptest! {
         for states in history {
             let members = members(&states);
             let electorate = Electorate::new(&plan, &here, &members);
-            for (position, group) in plan.groups().iter().enumerate() {
-                prop_assert_eq!(plan.position(group), Some(position));
+            for group in plan.groups() {
                 prop_assert_eq!(plan.group(group.key), Some(group));
                 let owner = plan.desired(group, &here, &members).owner;
+                prop_assert_eq!(electorate.owner(group), owner.as_ref(), "{}", group.key);
                 for node in plan.snapshot().nodes.keys() {
                     let whose = match &owner {
                         None => Whose::Nobody,

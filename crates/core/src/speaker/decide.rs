@@ -1,0 +1,202 @@
+//! When it is decided anew who owns what, and what follows from it.
+
+use super::{Announced, Announcing, Cause, Claim, Effect, Speaker, owned::Recorded, segments};
+use crate::{
+    LinkName, NodeName, ServiceKey,
+    announce::Place,
+    membership::{Member, Membership, Standing},
+    ownership::{Electorate, Plan, View},
+    time::Moment,
+};
+use herald_wire::hello::{Hello, Move, Stamp, Word, peer_hash};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+/// A decision looks at every group: the next one follows after so long for each of them, about ten times what it takes. When a thousand
+/// addresses change hands word by word, or a hundred nodes fall silent one after the other, those that came meanwhile are one decision.
+const EACH_GROUP: Duration = Duration::from_micros(10);
+
+/// A missing interface is said after it was missing for so long: while speakers start, each is the only one that is ready for a moment.
+const LACKING: Duration = Duration::from_secs(2);
+
+/// Words of a hand-over that a peer said in one hello, until the next decision.
+#[derive(Debug)]
+pub(super) struct Said {
+    link: LinkName,
+    from: NodeName,
+    words: Vec<Move>,
+    stamp: Stamp,
+}
+
+impl Speaker {
+    /// When the next decision may be made; what does not wait for it is done at once.
+    pub(super) fn next_decision(&self) -> Moment {
+        let groups = self.plan.as_ref().map_or(0, |plan| plan.groups().len());
+        let all = EACH_GROUP.saturating_mul(u32::try_from(groups).unwrap_or(u32::MAX));
+        self.decided + all.min(self.timing.interval() / 2)
+    }
+
+    /// When it is to be decided anew, as far as known now.
+    pub(super) fn decides_at(&self) -> Option<Moment> {
+        // A link that is gone and a process that ends leave no time.
+        let hurries = self.due.is_some_and(|cause| cause >= Cause::Links);
+        let waits = || (self.due.is_some() || !self.said.is_empty()).then(|| self.next_decision());
+        if hurries { Some(Moment::default()) } else { waits() }
+    }
+
+    /// Decides anew when something changed that ownership depends on.
+    pub(super) fn settle_changes(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.decides_at().is_none_or(|when| when > now) {
+            return;
+        }
+        self.decided = now;
+        for said in std::mem::take(&mut self.said) {
+            self.hear_said(&said, now);
+        }
+        if let Some(cause) = self.due.take() {
+            self.decide(cause, now, effects);
+            self.probe(now, effects);
+        }
+    }
+
+    /// What a peer says about hand-overs. What follows is settled with the next decision: what is held is answered from then on, too.
+    pub(super) fn hear_words(&mut self, link: &LinkName, hello: &Hello) {
+        let words = hello.moves.as_deref().filter(|words| !words.is_empty() && hello.flags.ready);
+        let (Some(words), Some(holder)) = (words, self.holders.get_mut(link)) else { return };
+        let from = NodeName::from(hello.node.as_str());
+        holder.note(&from, words);
+        let stood_in =
+            |group: &IpAddr| matches!(self.answers.get(link).and_then(|a| a.get(group)), Some(Claim::For(_)));
+        let ends = words.iter().any(|said| said.word == Word::Hold && stood_in(&said.group));
+        if holder.concerns(words, peer_hash(self.me.cluster, self.me.node.as_str())) {
+            self.said.push(Said { link: link.clone(), from, words: words.to_vec(), stamp: hello.stamp });
+        }
+        if ends {
+            self.decide_for(Cause::HandOver);
+        }
+    }
+
+    fn hear_said(&mut self, said: &Said, now: Moment) {
+        let (Some(plan), Some(membership)) = (&self.plan, self.memberships.get(&said.link)) else { return };
+        if membership.standing() != Standing::Present {
+            return;
+        }
+        // Taken out, as the view looks at the rest.
+        let Some(mut holder) = self.holders.remove(&said.link) else { return };
+        let segments = segments::of(&self.links, &self.memberships);
+        let members = self.members(membership, segments.names(&said.link));
+        let view = self.view((plan, &said.link), &members, now);
+        let changed = holder.hear(&said.from, &said.words, said.stamp, &view);
+        self.holders.insert(said.link.clone(), holder);
+        if changed {
+            self.decide_for(Cause::HandOver);
+        }
+    }
+
+    /// What is decided on, on one link.
+    pub(super) fn view<'a>(
+        &'a self,
+        (plan, link): (&'a Plan, &'a LinkName),
+        members: &'a BTreeMap<NodeName, Member>,
+        now: Moment,
+    ) -> View<'a> {
+        View {
+            plan,
+            before: self.before.as_ref(),
+            link,
+            me: &self.me.node,
+            cluster: self.me.cluster,
+            members,
+            electorate: Electorate::new(plan, link, members),
+            kept: false,
+            interval: self.timing.interval(),
+            now,
+        }
+    }
+
+    fn decide(&mut self, cause: Cause, now: Moment, effects: &mut Vec<Effect>) {
+        let owned = self.owned(now);
+        self.before = None;
+        self.watch_over(&owned, cause, now, effects);
+        let free: BTreeSet<Place> = owned.places.iter().filter(|place| self.is_free(place)).cloned().collect();
+        let answers = self.answers_for(&owned);
+        let mut changed: Vec<(bool, LinkName)> = answers
+            .iter()
+            .filter(|(link, addresses)| self.answers.get(*link) != Some(addresses))
+            .map(|(link, addresses)| {
+                let said = |claim: Option<&Claim>| claim.is_some_and(|claim| *claim != Claim::Withheld);
+                let gives_up = self.answers.get(link).is_some_and(|old| {
+                    old.iter().any(|(address, claim)| said(Some(claim)) && !said(addresses.get(address)))
+                });
+                (!gives_up, link.clone())
+            })
+            .collect();
+        // Who gives something up comes first.
+        changed.sort();
+        for (_, link) in changed {
+            let addresses = answers.get(&link).cloned().unwrap_or_default();
+            effects.push(Effect::Answer { link, addresses });
+        }
+        self.answers = answers;
+        let said: BTreeSet<Place> = free.difference(&owned.quiet).cloned().collect();
+        self.announcer.set(&said, |link| owned.resumed.contains(link), now);
+        self.tell_services(owned.services(|place| free.contains(place)), cause, effects);
+        self.others = owned.others;
+        self.find_lacking(now);
+    }
+
+    /// Which Services this node announces, and what changed about that.
+    fn tell_services(&mut self, services: BTreeMap<ServiceKey, Recorded>, cause: Cause, effects: &mut Vec<Effect>) {
+        let announced = |recorded: Recorded| Announced {
+            addresses: recorded.addresses.into_iter().collect(),
+            links: recorded.links.into_iter().collect(),
+        };
+        let announcing: Announcing = services.into_iter().map(|(key, recorded)| (key, announced(recorded))).collect();
+        let withdrawn = self.announcing.keys().filter(|key| !announcing.contains_key(*key));
+        effects.extend(withdrawn.cloned().map(|key| Effect::Withdrawn(key, cause)));
+        let new = announcing.keys().filter(|key| !self.announcing.contains_key(*key));
+        effects.extend(new.cloned().map(|key| Effect::Announcing(key, cause)));
+        if *self.announcing != announcing {
+            self.announcing = Arc::new(announcing);
+        }
+    }
+
+    /// Services that nobody announces because no node has an interface that their advertisements name: the node that would announce them says
+    /// so, once.
+    fn find_lacking(&mut self, now: Moment) {
+        let Some(plan) = self.plan.as_ref().filter(|_| self.is_present()) else { return };
+        if !plan.names_interfaces() {
+            self.lacking.clear();
+            return;
+        }
+        let mut links: BTreeMap<NodeName, Vec<LinkName>> = BTreeMap::new();
+        let mut ready = BTreeSet::from([self.me.node.clone()]);
+        links.insert(self.me.node.clone(), self.links.keys().cloned().collect());
+        for membership in self.memberships.values() {
+            for (node, names) in membership.link_names() {
+                links.entry(node.clone()).or_insert_with(|| names.iter().map(|name| name.as_str().into()).collect());
+            }
+            ready.extend(membership.members().into_iter().filter(|(_, member)| member.ready).map(|(node, _)| node));
+        }
+        let lacking = plan.without_interface(&links, &ready);
+        let mine = lacking.into_iter().filter(|(_, node)| *node == self.me.node).map(|(key, _)| key);
+        let mut before = std::mem::take(&mut self.lacking);
+        self.lacking = mine
+            .map(|key| {
+                let when = before.remove(&key).unwrap_or(Some(now + LACKING));
+                (key, when)
+            })
+            .collect();
+    }
+
+    pub(super) fn tell_lacking(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        for (key, when) in self.lacking.iter_mut().filter(|(_, when)| when.is_some_and(|when| when <= now)) {
+            *when = None;
+            effects.push(Effect::LacksInterface(key.clone()));
+        }
+    }
+}
