@@ -86,7 +86,8 @@ fn what_moved_a_service_is_told() {
         lan.run(SETTLE + HOLD_OFF, |_| {});
         others.iter().flat_map(|node| lan.take_moves(node)).collect()
     };
-    assert!(told(&mut lan).contains(&(true, Cause::Speaker)), "everybody began");
+    // Everybody began, and asked who might have had it before.
+    assert_eq!(told(&mut lan), [(true, Cause::HandOver)].into());
     assert!(!lan.take_moves(victim.as_str()).is_empty());
     lan.power_off(victim.as_str());
     assert_eq!(told(&mut lan), [(true, Cause::MemberLeft)].into());

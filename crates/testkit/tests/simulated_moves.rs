@@ -437,8 +437,7 @@ fn speakers_that_start_together_hand_nothing_over() {
 fn a_thousand_addresses_are_handed_over_in_few_decisions() {
     let mut snapshot = build::snapshot(&NODES);
     for number in 0..1000_u32 {
-        let address = std::net::Ipv4Addr::from_bits(0x0a00_0000 + number);
-        build::announce(&mut snapshot, &format!("s{number:04}"), &[&address.to_string()]);
+        build::announce(&mut snapshot, &format!("s{number:04}"), &[&format!("fd56::1:{number:x}")]);
     }
     let mut lan = Lan::new(Timing::default(), snapshot.clone(), 1);
     lan.moves = Moves { drain: DRAIN, hold_off: HOLD_OFF };

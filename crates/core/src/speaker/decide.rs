@@ -4,7 +4,7 @@ use super::{Announced, Announcing, Cause, Claim, Effect, Speaker, owned::Recorde
 use crate::{
     LinkName, NodeName, ServiceKey,
     announce::Place,
-    membership::{Member, Membership, Standing},
+    membership::{Member, Standing},
     ownership::{Electorate, Plan, View},
     time::Moment,
 };
