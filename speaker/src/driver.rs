@@ -459,7 +459,7 @@ fn tell(link: &herald_core::LinkName, change: &Change) {
     let node = |node: &NodeName| node.as_str().to_owned();
     match change {
         Change::Joined(peer) => tracing::info!(%link, peer = node(peer), "peer heard"),
-        Change::Left(peer, why) => tracing::warn!(%link, peer = node(peer), ?why, "peer is gone"),
+        Change::Left(peer, why) => tracing::warn!(%link, peer = node(peer), ?why, "peer is gone: {why}"),
         Change::Ready(peer, ready) => tracing::info!(%link, peer = node(peer), ready, "peer's readiness"),
         Change::Presumed(peer, true) => tracing::warn!(
             %link,

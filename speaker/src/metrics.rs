@@ -106,6 +106,7 @@ const fn label(change: &Change) -> &'static str {
         Change::Left(_, Gone::Silent) => "left_silent",
         Change::Left(_, Gone::Leaving) => "left_leaving",
         Change::Left(_, Gone::GraceOver) => "left_grace_over",
+        Change::Left(_, Gone::Deaf) => "left_deaf",
         Change::Restarting(_) => "restarting",
         Change::Back(_) => "back",
         Change::Ready(_, true) => "ready",

@@ -138,6 +138,7 @@ impl Shown<'_> {
                 not_used: link.usable.as_ref().err().map(Into::into),
                 standing: known.map(|known| (&known.standing).into()),
                 members: known.map(|known| self.members(name, known)).unwrap_or_default(),
+                deaf: known.into_iter().flat_map(|known| &known.deaf).map(ToString::to_string).collect(),
                 answers: self.answers(name),
                 stands_in: self.stands_in(name),
                 withheld: self.speaker.withheld(name).iter().map(|(address, why)| (*address, why.into())).collect(),

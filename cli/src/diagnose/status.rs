@@ -101,6 +101,8 @@ pub(crate) struct LinkLine {
     /// Why it is not used, or what keeps the speaker from answering there.
     pub(crate) why: Option<Why>,
     pub(crate) members: BTreeMap<String, MemberState>,
+    /// Nodes that are heard there and hear nobody.
+    pub(crate) deaf: Vec<String>,
     /// Addresses that the node answers for there.
     pub(crate) answers: usize,
 }
@@ -214,7 +216,7 @@ fn moves(herald: &Herald) -> Vec<MoveLine> {
 
 fn links(speaker: &SpeakerState) -> impl Iterator<Item = LinkLine> {
     speaker.links.iter().map(|(name, link)| {
-        let LinkState { mac, not_used, standing, members, answers, .. } = link;
+        let LinkState { mac, not_used, standing, members, deaf, answers, .. } = link;
         let standing = standing.as_ref().filter(|standing| standing.code != "present");
         LinkLine {
             node: speaker.node.clone(),
@@ -223,6 +225,7 @@ fn links(speaker: &SpeakerState) -> impl Iterator<Item = LinkLine> {
             used: not_used.is_none(),
             why: not_used.as_ref().or(standing).cloned(),
             members: members.clone(),
+            deaf: deaf.clone(),
             answers: answers.len(),
         }
     })
@@ -309,6 +312,10 @@ fn of_links(links: &[LinkLine], problems: &mut Vec<Problem>) {
             let members = line.members.iter().filter(|(_, member)| member.known == wanted);
             members.map(|(node, _)| node.as_str()).collect()
         };
+        if !line.deaf.is_empty() {
+            let text = format!("{} sends there and receives nothing: its addresses have moved", line.deaf.join(", "));
+            add(why("deaf", text, "see the cable, the switch port and the network card of that node"));
+        }
         let next = "see whether the switch or hypervisor drops multicast (EtherType 0x88B5)";
         let presumed = known(Known::Presumed);
         if !presumed.is_empty() {

@@ -81,7 +81,7 @@ pub(crate) fn status(status: &Status) -> String {
 
     let mut links = Table::new(["NODE", "LINK", "MAC", "MEMBERS", "ANSWERS FOR", "REMARK"]);
     for line in &status.links {
-        let LinkLine { node, link, mac, used, why, members, answers } = line;
+        let LinkLine { node, link, mac, used, why, members, deaf: _, answers } = line;
         let why = why.as_ref();
         if !used && why.is_some_and(|why| UNREMARKABLE.contains(&why.code.as_str())) {
             continue;

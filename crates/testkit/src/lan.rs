@@ -90,6 +90,7 @@ enum Delivery {
     Hello {
         link: LinkName,
         from_mac: Mac,
+        by_datagram: bool,
         hello: Arc<Hello>,
     },
     /// Who has the address: only that station is asked, or everybody; the answer goes to that node's link.
@@ -137,6 +138,12 @@ pub struct Lan {
     hosts: BTreeMap<NodeName, Host>,
     /// Directed pairs whose frames do not arrive.
     cut: BTreeSet<(NodeName, NodeName)>,
+    /// Directed pairs whose multicast frames do not arrive.
+    filtered: BTreeSet<(NodeName, NodeName)>,
+    /// Who receives nothing: one direction of its cable is broken.
+    deaf: BTreeSet<NodeName>,
+    /// Who said last, unasked, where an address is on a segment: what neighbours believe.
+    believed: BTreeMap<(usize, IpAddr), NodeName>,
     in_flight: BTreeMap<(Moment, u64), (NodeName, Delivery)>,
     /// When hosts want to run next.
     timers: BTreeSet<(Moment, NodeName)>,
@@ -171,6 +178,9 @@ impl Lan {
             random: Random::new(seed),
             hosts: BTreeMap::new(),
             cut: BTreeSet::new(),
+            filtered: BTreeSet::new(),
+            deaf: BTreeSet::new(),
+            believed: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             timers: BTreeSet::new(),
             stations: BTreeMap::new(),
@@ -301,6 +311,16 @@ impl Lan {
         self.cut.insert((from.into(), to.into()));
     }
 
+    /// Multicast frames from `from` to `to` do not arrive any more; what is sent to one station does.
+    pub fn filter_one_way(&mut self, from: &str, to: &str) {
+        self.filtered.insert((from.into(), to.into()));
+    }
+
+    /// The node receives nothing any more; what it sends arrives.
+    pub fn deafen(&mut self, node: &str) {
+        self.deaf.insert(node.into());
+    }
+
     /// Splits the LAN: nobody in `one` hears anybody outside, nor the other way round.
     pub fn partition(&mut self, one: &[&str]) {
         let inside = |node: &NodeName| one.contains(&node.as_str());
@@ -312,6 +332,8 @@ impl Lan {
     /// Everybody hears everybody again.
     pub fn heal(&mut self) {
         self.cut.clear();
+        self.filtered.clear();
+        self.deaf.clear();
     }
 
     /// Changes the state of the cluster that everybody decides on.
@@ -421,9 +443,9 @@ impl Lan {
         let began = std::time::Instant::now();
         for delivery in inbox {
             match delivery {
-                Delivery::Hello { link, from_mac, hello } => {
+                Delivery::Hello { link, from_mac, by_datagram, hello } => {
                     let hello = Box::new(Arc::unwrap_or_clone(hello));
-                    speaker.handle(Input::Hello { link, from: from_mac, by_datagram: false, hello }, now);
+                    speaker.handle(Input::Hello { link, from: from_mac, by_datagram, hello }, now);
                 }
                 Delivery::Answer { link, address, from } => {
                     speaker.handle(Input::Answered { link, address, from }, now);
@@ -447,15 +469,26 @@ impl Lan {
             Effect::Answer { link, addresses } => {
                 host.answers.insert(link, addresses);
             }
-            Effect::Gratuitous { address, .. } => *host.gratuitous.entry(address).or_default() += 1,
-            Effect::Hello { link, hello, .. } => {
+            Effect::Gratuitous { link, address } => {
+                *host.gratuitous.entry(address).or_default() += 1;
+                self.claim(node, &link, address);
+            }
+            Effect::Hello { link, hello, unicast } => {
                 let Some(from_mac) = host.links.iter().find(|(_, l)| l.name == link).map(|(_, l)| l.mac) else {
                     return;
                 };
                 let hello = Arc::new(hello);
                 self.hellos += 1;
                 host.said = Some(Arc::clone(&hello));
-                self.broadcast(node, &link, |link| Delivery::Hello { link, from_mac, hello: Arc::clone(&hello) });
+                let by = |by_datagram| {
+                    let hello = &hello;
+                    move |link| Delivery::Hello { link, from_mac, by_datagram, hello: Arc::clone(hello) }
+                };
+                self.broadcast(node, &link, by(false));
+                for address in unicast {
+                    let to_whom = self.stations.get(&address).cloned().unwrap_or_default();
+                    self.deliver(node, &link, &to_whom, by(true));
+                }
             }
             Effect::Ask { link, address, to } => {
                 self.asks += 1;
@@ -498,12 +531,29 @@ impl Lan {
         }
     }
 
+    /// Everybody else on the segment who answers for the address, or watches over it, hears that it is said to be there.
+    fn claim(&mut self, node: &NodeName, on: &LinkName, address: IpAddr) {
+        let Some(host) = self.hosts.get(node) else { return };
+        let from = host.links.iter().find(|(_, link)| link.name == *on).map(|(_, link)| link.mac);
+        let (Some(segment), Some(from)) = (host.segment_of(on), from) else { return };
+        self.believed.insert((segment, address), node.clone());
+        let watches = |host: &Host| host.answers.values().any(|answers| answers.contains_key(&address));
+        let watching = self.hosts.iter().filter(|(other, host)| *other != node && watches(host));
+        let watching: Vec<NodeName> = watching.map(|(other, _)| other.clone()).collect();
+        self.deliver(node, on, &watching, |link| Delivery::Answer { link, address, from });
+    }
+
     fn send(&mut self, from: &NodeName, to: NodeName, delivery: Delivery) {
         if self.drop_hellos && matches!(delivery, Delivery::Hello { .. }) {
             return;
         }
         self.frames += 1;
-        if self.cut.contains(&(from.clone(), to.clone())) || self.random.below(1000) < self.loss_per_mille {
+        let way = (from.clone(), to.clone());
+        let multicast = matches!(delivery, Delivery::Hello { by_datagram: false, .. });
+        if self.deaf.contains(&to) || multicast && self.filtered.contains(&way) {
+            return;
+        }
+        if self.cut.contains(&way) || self.random.below(1000) < self.loss_per_mille {
             return;
         }
         let micros = u64::try_from(self.max_delay.as_micros()).unwrap_or(u64::MAX);

@@ -269,6 +269,9 @@ fn members(herald: &Herald, answering: &[Answering<'_>]) -> Vec<String> {
                 ));
             }
         }
+        if !one.state.deaf.is_empty() {
+            lines.push(format!("{} hears {}, which hears nobody there", one.place(), list(one.state.deaf.clone())));
+        }
         if one.state.members.len() < expected {
             lines.push(format!("{} hears {} of {expected} speakers", one.place(), one.state.members.len()));
         }

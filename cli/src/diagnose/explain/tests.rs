@@ -409,6 +409,10 @@ fn members_that_are_not_heard_as_they_should_are_told() {
     let explanation = world.explain();
     let owner = explanation.steps.iter().find(|step| step.step == "ownership").unwrap();
     assert_eq!(owner.seen[2], "a/eth0 hears 2 of 3 speakers");
+    world.link(0).deaf.push("b".to_owned());
+    let explanation = world.explain();
+    let owner = explanation.steps.iter().find(|step| step.step == "ownership").unwrap();
+    assert_eq!(owner.seen[2], "a/eth0 hears b, which hears nobody there");
 }
 
 #[test]

@@ -203,6 +203,12 @@ fn addresses_and_links() {
         });
         assert_eq!(heard, [format!("link a/eth0 {code}")]);
     }
+    let deaf = problems(|herald| {
+        let link = state(&mut herald.speakers[0]).links.get_mut("eth0").unwrap();
+        link.members.remove("b");
+        link.deaf.push("b".to_owned());
+    });
+    assert_eq!(deaf, ["link a/eth0 deaf"]);
     let unheard = problems(|herald| {
         state(&mut herald.speakers[1]).links.get_mut("eth0").unwrap().standing = Some((&Standing::Unheard).into());
     });

@@ -81,6 +81,8 @@ pub struct LinkState {
     pub standing: Option<Why>,
     /// Who takes part, this speaker included, by node.
     pub members: BTreeMap<String, MemberState>,
+    /// Nodes whose speakers are heard there and hear nobody: they do not count.
+    pub deaf: Vec<String>,
     /// What this node answers for there, as the owner.
     pub answers: BTreeMap<IpAddr, AnswerState>,
     /// What it answers for on behalf of owners whose speakers are away, with the MAC address that it gives.

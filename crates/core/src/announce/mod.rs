@@ -29,6 +29,9 @@ const BURST: [Duration; 7] = [
 /// A switch forgets a silent port after 300 s, a gateway its ARP entry later: without a refresh, traffic is lost in between (metallb#2910).
 const REFRESH: Duration = Duration::from_secs(60);
 
+/// Claims by one that cannot be told are contradicted by one burst when they are no further apart; a burst is longer.
+const CLAIMS_APART: Duration = Duration::from_secs(1);
+
 /// An address on a link.
 pub type Place = (LinkName, IpAddr);
 
@@ -75,6 +78,16 @@ impl Announcer {
                 self.queue.remove(&(schedule.next, place.clone()));
             }
             self.start(place, now);
+        }
+    }
+
+    /// Somebody who cannot be told that it errs said that this place is its own. If it is announced here, neighbours are told again, as often as
+    /// at first; one claim after the other does not start that over.
+    pub fn contradict(&mut self, place: &Place, now: Moment) {
+        let due = |schedule: &Schedule| now.since(schedule.since) >= CLAIMS_APART;
+        if let Some(schedule) = self.announced.get(place).copied().filter(due) {
+            self.queue.remove(&(schedule.next, place.clone()));
+            self.start(place.clone(), now);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Peers that were there and died, as far as this speaker sees. One that said it leaves, or whose node answers while its speaker does not, is not
+/// Peers that were there and died, or that nothing reaches any more, as far as this speaker sees. One that said it leaves, or whose node answers while its speaker does not, is not
 /// among them; nor is one that this speaker never met.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lost {
@@ -28,7 +28,7 @@ impl Lost {
                 links.remove(link);
                 if links.is_empty() {
                     self.seen.remove(node);
-                    if *why == Gone::Silent {
+                    if matches!(why, Gone::Silent | Gone::Deaf) {
                         self.lost.insert(node.clone());
                     }
                 }

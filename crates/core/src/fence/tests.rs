@@ -127,6 +127,9 @@ fn lost_is_who_died_on_every_link() {
     assert_eq!(*lost.nodes(), names(&["e"]));
     lost.note(&two, &joined);
     assert!(lost.nodes().is_empty(), "back");
+    lost.note(&two, &Change::Left("e".into(), Gone::Deaf));
+    assert_eq!(*lost.nodes(), names(&["e"]), "its endpoints are not reached either");
+    lost.note(&two, &joined);
 
     for why in [Gone::Leaving, Gone::GraceOver] {
         lost.note(&two, &Change::Left("e".into(), why));

@@ -12,9 +12,12 @@
 //! 5. A name that is no Node is no member.
 //! 6. Absence is believed only after listening: at start, when the link comes up, and after a late wake-up.
 //! 7. Who is in nobody's heard-set does not answer: it hears, but is not heard.
+//! 8. Whose hellos come and name nobody, and whose kernel does not answer either, is gone until that changes: it is heard, but does not hear
+//!    ([`hearing`]).
 
 mod asks;
 mod echo;
+mod hearing;
 mod peer;
 mod peers;
 mod reasons;
@@ -113,14 +116,14 @@ impl Membership {
             self.twins.insert((hello.link, from), now);
             return Err(Ignored::OwnFrame);
         }
-        if hello.heard.contains(&self.hash) {
+        let hears_me = hello.heard.contains(&self.hash);
+        if hears_me {
             self.heard_by_others = now;
         }
         if hello.kept.contains(&self.hash) {
             self.kept_by_others = Some(now);
         }
-        let heard = self.peers.hear(&node, hello, from, by_datagram, now)?;
-        self.peers.heard_back(&node, hello.heard.contains(&self.hash));
+        let heard = self.peers.hear(&node, hello, from, by_datagram, hears_me, now)?;
         let change = match heard {
             Heard::New => {
                 if self.asks.heard(&node) {
@@ -140,8 +143,10 @@ impl Membership {
     }
 
     /// Takes an answer to an ask: that address is there, at this MAC.
-    pub fn answered(&mut self, address: IpAddr, from: Mac) {
-        self.peers.answered(address, from);
+    pub fn answered(&mut self, address: IpAddr, from: Mac, now: Moment) {
+        for (node, heard) in self.peers.answered(address, from, now) {
+            self.changes.push(if heard == Heard::New { Change::Joined(node) } else { Change::Ready(node, true) });
+        }
         for (node, awaited) in self.asks.answered(address, from) {
             self.changes.push(if awaited { Change::Restarting(node) } else { Change::Presumed(node, true) });
         }
@@ -164,6 +169,7 @@ impl Membership {
 
     fn listen(&mut self, standing: Standing, now: Moment, how_long: Duration) {
         self.listen_until = now + how_long;
+        self.peers.excuse();
         self.heard_by_others = now + how_long;
         self.set_standing(standing);
     }
@@ -187,10 +193,14 @@ impl Membership {
             // Somewhat late: hellos may still wait in the socket. Read them before calling anybody silent.
             self.judge_after = now + self.timing.interval() / 2;
         }
+        if slept >= self.timing.suspicion() {
+            // Others did not hear this node meanwhile, and need not name it.
+            self.peers.excuse();
+        }
         if now < self.judge_after {
             return;
         }
-        for (node, judged) in self.peers.judge(self.timing, now) {
+        for (node, judged) in self.peers.judge(self.timing, self.effective_interval(), now) {
             match judged {
                 Judged::Gone(why) => self.changes.push(Change::Left(node, why)),
                 Judged::Restarting => self.changes.push(Change::Restarting(node)),
@@ -211,7 +221,9 @@ impl Membership {
     }
 
     fn judge_standing(&mut self, now: Moment) {
-        let hears_somebody = self.peers.iter().any(|(_, peer)| !peer.flags.leaving && peer.is_speaking(now));
+        // Of one that hears nobody it does not follow that this node is not heard.
+        let counts = |peer: &Peer| !peer.flags.leaving && peer.is_speaking(now) && !peer.hearing.may_be_deaf();
+        let hears_somebody = self.peers.iter().any(|(_, peer)| counts(peer));
         if !hears_somebody {
             self.heard_by_others = self.heard_by_others.max(now);
         }
@@ -283,7 +295,7 @@ impl Membership {
             let asks = self.peers.asks(&roster.expected, self.timing, now);
             frames.extend(asks.into_iter().map(|(address, to)| Frame::Ask(address, to)));
         }
-        self.peers.looked(self.timing, now);
+        self.peers.looked(self.timing, self.effective_interval(), now);
         if now < self.judge_after {
             self.peers.look_again(self.judge_after);
         }
@@ -292,10 +304,11 @@ impl Membership {
         frames
     }
 
-    /// Peers that the API shows here and whose frames are not heard: they get hellos as unicast too.
+    /// Peers that the API shows here and whose frames are not heard, or that do not hear those of this node: they get hellos as unicast too.
     fn unheard_addresses(&self, now: Moment) -> Vec<IpAddr> {
         let Some(roster) = &self.roster else { return Vec::new() };
-        let running = roster.expected.iter().filter(|(node, pod)| pod.ready && !self.peers.hears_frames_of(node, now));
+        let needs = |node| !self.peers.hears_frames_of(node, now) || self.peers.wants_datagrams(node, now);
+        let running = roster.expected.iter().filter(|(node, pod)| pod.ready && needs(node));
         running.filter_map(|(_, pod)| pod.address).collect()
     }
 
@@ -340,13 +353,13 @@ impl Membership {
     pub fn members(&self) -> BTreeMap<NodeName, Member> {
         let Some(roster) = &self.roster else { return BTreeMap::new() };
         let member = |peer: &Peer| Member {
-            ready: peer.ready,
+            ready: peer.is_ready(),
             presumed: false,
             restarting: matches!(peer.state, State::Restarting { .. }),
             hands_over: peer.hands_over(),
             links: peer.names().map(|name| name.as_str().into()).collect(),
         };
-        let there = self.peers.iter().filter(|(_, peer)| !peer.flags.leaving);
+        let there = self.peers.iter().filter(|(_, peer)| !peer.flags.leaving && !peer.hearing.is_deaf());
         let heard = there.map(|(node, peer)| (node.clone(), member(peer)));
         let unheard = |peer: Unheard<'_>| {
             (
@@ -368,6 +381,23 @@ impl Membership {
     #[must_use]
     pub fn is_of_a_member(&self, mac: Mac) -> bool {
         self.peers.iter().any(|(_, peer)| peer.has(mac)) || self.asks.present().any(|peer| peer.mac == mac)
+    }
+
+    /// Peers that are heard here and hear nobody: they are no members, and what they say does not count.
+    pub fn deaf(&self) -> impl Iterator<Item = &NodeName> {
+        self.peers.iter().filter(|(_, peer)| peer.hearing.is_deaf()).map(|(node, _)| node)
+    }
+
+    /// Whether this is such a peer.
+    #[must_use]
+    pub fn is_deaf(&self, node: &NodeName) -> bool {
+        self.peers.get(node).is_some_and(|peer| peer.hearing.is_deaf())
+    }
+
+    /// Whether such a peer is at this MAC address.
+    #[must_use]
+    pub fn is_of_the_deaf(&self, mac: Mac) -> bool {
+        self.peers.iter().any(|(_, peer)| peer.hearing.is_deaf() && peer.has(mac))
     }
 
     /// Whether peers kept this speaker's place until now: it goes on where it was, and its neighbours need not be told.

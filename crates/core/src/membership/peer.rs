@@ -3,6 +3,7 @@
 use super::{
     Expected, GRACE, GRACE_WITH_POD, RESTARTING_EVERY, UNSHOWN,
     echo::{Echo, Loss, Pace, Verdict},
+    hearing::Hearing,
     peers::Gone,
 };
 use crate::{
@@ -21,6 +22,12 @@ use std::{
 
 /// How often a healthy peer is asked, to know whether its kernel answers at all.
 const HEALTHY_EVERY: Duration = Duration::from_secs(3);
+
+/// More peers than fit into a heard-set take turns in it: who is not named in so many does not hear this node.
+const TURNS: u8 = 4;
+/// For so long a peer that does not hear this node's frames gets its hellos as datagrams, too. While it does it names this node, so whether
+/// it needs them is found out by trying without.
+const DATAGRAMS: Duration = Duration::from_secs(600);
 
 /// How a peer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,15 +63,19 @@ pub(super) struct Peer {
     pub(super) interval: Duration,
     pub(super) flags: Flags,
     pub(super) hash: u32,
-    /// Whether it may own: as it said when it was last well.
+    /// Whether it may own: as it said when it was last well. What counts says [`Peer::is_ready`].
     pub(super) ready: bool,
+    /// Whether it hears anybody.
+    pub(super) hearing: Hearing,
     pub(super) state: State,
     /// Its hellos come as datagrams, as the link does not carry them.
     pub(super) by_datagram: bool,
     /// It knows the words of hand-overs.
     talks: bool,
     /// How many of its last hellos did not name this node as heard.
-    pub(super) deaf: u8,
+    unnamed: u8,
+    /// Until when it gets hellos as datagrams, as it did not hear this node's frames.
+    datagrams: Option<Moment>,
     here: Vec<Here>,
     /// Names of all its links, those that it said.
     links: Vec<IfName>,
@@ -94,10 +105,12 @@ impl Peer {
             flags: hello.flags,
             hash: peer_hash(hello.cluster, &hello.node),
             ready: hello.flags.ready,
+            hearing: Hearing::default(),
             state: State::Alive,
             by_datagram: false,
             talks: false,
-            deaf: 0,
+            unnamed: 0,
+            datagrams: None,
             here: Vec::new(),
             links: Vec::new(),
             keeps: Vec::new(),
@@ -115,6 +128,9 @@ impl Peer {
         let interval = Duration::from_millis(u64::from(hello.interval_ms))
             .clamp(Duration::from_millis(10), Duration::from_secs(10));
         let again = self.incarnation != hello.incarnation;
+        if again || now.since(self.heard) >= self.suspicion() {
+            self.hearing.excuse();
+        }
         if again {
             self.here.clear();
         } else if self.state != State::Alive {
@@ -133,7 +149,7 @@ impl Peer {
 
     fn judge_flags(&mut self, flags: Flags, again: bool, now: Moment) {
         let away = flags.restarting || again || self.state != State::Alive;
-        if flags.ready || flags.leaving || !(away && self.ready) {
+        if flags.ready || flags.leaving || !(away && self.ready) || self.hearing.is_deaf() {
             self.ready = flags.ready;
             self.state = State::Alive;
             return;
@@ -150,18 +166,53 @@ impl Peer {
         }
     }
 
+    /// Whether this hello says nothing new: repeated, or reordered.
+    pub(super) fn knows(&self, hello: &Hello, now: Moment) -> bool {
+        // A node's clock was set back while its speaker was away: its next incarnation has a smaller number. It counts once the one before is
+        // silent for the hold time; what that one said last does not come any later.
+        let set_back = hello.incarnation < self.incarnation && now.since(self.heard) >= self.hold();
+        (self.incarnation, self.sequence) >= (hello.incarnation, hello.sequence) && !set_back
+    }
+
     /// Whether it knows the words of hand-overs and hears them. More peers than fit into a heard-set take turns in it, four at most.
     pub(super) fn hands_over(&self) -> bool {
-        self.talks && self.deaf < 4
+        self.talks && self.unnamed < TURNS
+    }
+
+    /// Its hello names this node, or another that is heard here, or does not.
+    pub(super) fn hears(&mut self, this: bool, somebody: bool, now: Moment) {
+        self.unnamed = if this { 0 } else { self.unnamed.saturating_add(1) };
+        if self.unnamed >= TURNS {
+            self.datagrams = Some(now + DATAGRAMS);
+        }
+        if self.hearing.hello(this || somebody, now) && self.state == State::Alive {
+            self.echo.begin();
+        }
+    }
+
+    /// Whether it gets hellos as datagrams though its own frames come.
+    pub(super) fn wants_datagrams(&self, now: Moment) -> bool {
+        self.datagrams.is_some_and(|until| now < until)
+    }
+
+    /// Whether it may own now: somebody who has not shown yet that anything reaches it does not count.
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready && self.hearing.is_shown()
+    }
+
+    /// Neither suspected nor restarting, nor asked whether it hears.
+    pub(super) fn is_well(&self) -> bool {
+        self.state == State::Alive && !self.hearing.is_doubted()
     }
 
     /// Whose places it keeps, when it takes part itself.
     pub(super) fn keeps(&self, now: Moment) -> Option<&[u32]> {
-        (self.flags.ready && self.is_speaking(now)).then_some(&self.keeps)
+        (self.flags.ready && self.is_speaking(now) && !self.hearing.is_deaf()).then_some(&self.keeps)
     }
 
     /// It counted before it was heard, or does for others: its place is kept until it is ready.
     pub(super) fn keep(&mut self, now: Moment) {
+        self.hearing.trust(now);
         if !self.ready && !self.flags.leaving {
             self.ready = true;
             self.state = State::Restarting { since: now, speaks: now };
@@ -264,6 +315,7 @@ impl Peer {
         // However many peers ask, a node is not asked more than about a thousand times a second.
         let spread = |every: Duration, each: u64| every.max(Duration::from_millis(each).saturating_mul(peers));
         let every = match self.state {
+            State::Alive if self.hearing.is_doubted() => spread(RESTARTING_EVERY, 1),
             State::Alive => spread(HEALTHY_EVERY, 30),
             State::Suspected { .. } => timing.interval(),
             State::Restarting { .. } => spread(RESTARTING_EVERY, 1),
@@ -279,11 +331,11 @@ impl Peer {
         Some((address, (!last || self.state == State::Alive).then_some(mac)))
     }
 
-    /// Its kernel answered from this MAC.
-    pub(super) fn answered(&mut self, address: IpAddr, from: Mac) {
+    /// Its kernel answered from this MAC: it was asked, so something reaches it.
+    pub(super) fn answered(&mut self, address: IpAddr, from: Mac, now: Moment) {
         let known = self.here.iter().any(|here| here.addresses.contains(&address));
-        if known && self.has(from) {
-            self.echo.answered();
+        if known && self.has(from) && self.echo.answered() {
+            self.hearing.trust(now);
         }
     }
 
@@ -301,13 +353,37 @@ impl Peer {
         if self.flags.leaving {
             return (silent >= self.hold()).then_some(Judged::Forgotten);
         }
-        self.echo.learn(self.pace(timing, peers), self.heard, now);
+        if self.hearing.is_deaf() {
+            return (silent >= self.hold()).then_some(Judged::Forgotten);
+        }
+        if !self.hearing.is_doubted() {
+            self.echo.learn(self.pace(timing, peers), self.heard, now);
+        }
         if silent >= self.suspicion() {
             self.state = State::Suspected { unanswered: false };
             self.opinions.clear();
             self.echo.begin();
         }
         None
+    }
+
+    /// Judges what its hellos do not say, with this time between its own and this node's: whether it is deaf from now on.
+    pub(super) fn judge_hearing(&mut self, timing: Timing, peers: u32, interval: Duration, now: Moment) -> bool {
+        if !self.is_speaking(now) || self.flags.leaving {
+            return false;
+        }
+        let echo = self.echo.verdict(self.pace(timing, peers), now);
+        let answers = self.answers();
+        let deaf = self.hearing.judge(echo, answers, Timing::hold_of(interval.max(self.interval)), now);
+        if deaf {
+            self.state = State::Alive;
+        }
+        deaf
+    }
+
+    /// Whether its kernel can be asked, and answers, as far as known.
+    fn answers(&self) -> bool {
+        self.echo.answers() == Some(true) && self.asked_for(None).is_some()
     }
 
     /// Judges one that is not simply alive, after what the `others` say.
@@ -329,7 +405,7 @@ impl Peer {
         };
         let vouched = || others.iter().filter(|(_, peer)| now.since(peer.heard) < peer.hold()).any(vouches);
         // A node whose kernel was never seen to answer has the whole hold time.
-        let answers = self.echo.answers() == Some(true) && self.asked_for(None).is_some();
+        let answers = self.answers();
         match &mut self.state {
             State::Suspected { unanswered } => {
                 if answers && verdict == Verdict::There {
@@ -367,11 +443,11 @@ impl Peer {
     }
 
     /// When [`Peer::judge`] or [`Peer::ask`] has something new; what should have been already waits for a peer's word.
-    pub(super) fn wakes(&self, timing: Timing, peers: u32, now: Moment) -> Moment {
+    pub(super) fn wakes(&self, timing: Timing, peers: u32, interval: Duration, now: Moment) -> Moment {
         let asks = self.asked_for(None).filter(|_| !self.flags.leaving);
         let asks = asks.map(|_| self.echo.wakes(self.pace(timing, peers), now));
         let silence = match self.state {
-            State::Alive if !self.flags.leaving => Some(self.heard + self.suspicion()),
+            State::Alive if !self.flags.leaving && !self.hearing.is_deaf() => Some(self.heard + self.suspicion()),
             State::Alive | State::Suspected { .. } => Some(self.heard + self.hold()),
             State::Restarting { .. } if self.is_speaking(now) => Some(self.heard + self.suspicion()),
             State::Restarting { .. } => self.grace_ends(now),
@@ -380,6 +456,7 @@ impl Peer {
         asks.into_iter()
             .chain(silence)
             .chain(self.link_expires())
+            .chain(self.hearing.wakes(Timing::hold_of(interval.max(self.interval))))
             .filter(|moment| *moment > now)
             .min()
             .map_or(retry, |next| if self.state == State::Alive { next } else { next.min(now + timing.interval()) })

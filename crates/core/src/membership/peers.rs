@@ -2,6 +2,7 @@
 
 use super::{
     Expected,
+    hearing::Hearing,
     peer::{Judged, Peer, Question, State},
 };
 use crate::{
@@ -15,7 +16,9 @@ use herald_wire::{
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     net::IpAddr,
+    time::Duration,
 };
 
 /// Why a peer is gone.
@@ -27,6 +30,19 @@ pub enum Gone {
     Leaving,
     /// Its node answers, but its speaker has not come back in time.
     GraceOver,
+    /// Its hellos come and name nobody, and its node does not answer: nothing reaches it.
+    Deaf,
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Silent => "nothing is heard of it, and its node does not answer",
+            Self::Leaving => "it said that it leaves",
+            Self::GraceOver => "its node answers, but its speaker did not come back in time",
+            Self::Deaf => "its hellos are heard, but nothing reaches it: it hears nobody, and its node does not answer",
+        })
+    }
 }
 
 /// Why a hello says nothing about a peer.
@@ -63,6 +79,12 @@ pub(super) struct Peers {
     heard: BTreeMap<NodeName, Peer>,
     /// Of these, everybody who is not simply alive: what others say of them counts.
     troubled: BTreeSet<NodeName>,
+    /// These, and everybody who is asked whether it hears: each hello is looked at at once.
+    unwell: BTreeSet<NodeName>,
+    /// How heard-sets name those that are heard.
+    names: BTreeSet<u32>,
+    /// Who was deaf and fell silent: it does not count when it is heard again, before it shows that it hears.
+    deaf: BTreeSet<NodeName>,
     /// Everybody heard since the API last stopped showing its pod: such a peer is never presumed.
     ever: BTreeSet<NodeName>,
     /// When to look at everybody next; `None`: nobody is there. A hello of who is alive only puts off what is to be done about it, so on a
@@ -83,25 +105,41 @@ impl Peers {
         hello: &Hello,
         from: Mac,
         by_datagram: bool,
+        hears_me: bool,
         now: Moment,
     ) -> Result<Heard, Ignored> {
-        let before = self.heard.get(node);
-        // A node's clock was set back while its speaker was away: its next incarnation has a smaller number. It counts once the one before is
-        // silent for the hold time; what that one said last does not come any later.
-        let set_back = |p: &Peer| hello.incarnation < p.incarnation && now.since(p.heard) >= p.hold();
-        let newer = |p: &Peer| (hello.incarnation, hello.sequence) > (p.incarnation, p.sequence) || set_back(p);
-        if before.is_some_and(|p| !newer(p)) {
+        let before = self.heard.get_mut(node);
+        if let Some(peer) = before.as_ref().filter(|peer| peer.knows(hello, now)) {
+            let same = (peer.incarnation, peer.sequence) == (hello.incarnation, hello.sequence);
+            if let Some(peer) = before.filter(|_| same) {
+                // It came both ways.
+                peer.by_datagram &= by_datagram;
+            }
             return Err(Ignored::NotNewer);
         }
-        let interval = before.map(|p| p.interval);
-        let before = before.map(|p| (p.incarnation, p.ready, is_restarting(p.state), p.flags.leaving));
+        let interval = before.as_ref().map(|p| p.interval);
+        let was_deaf = before.as_ref().is_some_and(|p| p.hearing.is_deaf());
+        let before = before.map(|p| (p.incarnation, p.is_ready(), is_restarting(p.state), p.flags.leaving));
         if before.is_none() {
             self.ever.insert(node.clone());
         }
-        let peer = self.heard.entry(node.clone()).or_insert_with(|| Peer::new(hello, now));
+        let deaf = &mut self.deaf;
+        let peer = self.heard.entry(node.clone()).or_insert_with(|| {
+            let mut peer = Peer::new(hello, now);
+            self.names.insert(peer.hash);
+            if deaf.remove(node) {
+                peer.hearing = Hearing::DEAF;
+            }
+            peer
+        });
         let relinked = peer.take(hello, from, now);
         peer.by_datagram = by_datagram;
-        let (ready, restarting) = (peer.ready, is_restarting(peer.state));
+        let (doubted, own) = (peer.hearing.is_doubted(), peer.hash);
+        let names_another = || hello.heard.iter().any(|hash| *hash != own && self.names.contains(hash));
+        peer.hears(hears_me, hears_me || names_another(), now);
+        let deaf = peer.hearing.is_deaf();
+        let asked = !doubted && peer.hearing.is_doubted();
+        let (ready, restarting) = (peer.is_ready(), is_restarting(peer.state));
         // One that speaks more often than before is silent sooner.
         let sooner = interval.is_none_or(|before| before > peer.interval);
         self.file(node);
@@ -112,6 +150,9 @@ impl Peers {
         }
         let left = before.is_some_and(|(.., leaving)| leaving);
         let heard = match before {
+            // What it says is old, whatever it is.
+            _ if deaf => Heard::Same,
+            _ if was_deaf && !hello.flags.leaving => Heard::New,
             _ if hello.flags.leaving => {
                 if left {
                     Heard::Same
@@ -127,7 +168,7 @@ impl Peers {
             Some(_) if relinked => Heard::Links,
             Some(_) => Heard::Same,
         };
-        if sooner || heard != Heard::Same {
+        if sooner || asked || heard != Heard::Same {
             self.look_again(Moment::default());
         }
         Ok(heard)
@@ -135,11 +176,16 @@ impl Peers {
 
     /// Files a peer by its state.
     fn file(&mut self, node: &NodeName) {
-        if self.heard.get(node).is_some_and(|peer| peer.state != State::Alive) {
-            self.troubled.insert(node.clone());
-        } else {
-            self.troubled.remove(node);
-        }
+        let peer = self.heard.get(node);
+        let mut put = |set: &mut BTreeSet<NodeName>, there: bool| {
+            if !there {
+                set.remove(node);
+            } else if !set.contains(node) {
+                set.insert(node.clone());
+            }
+        };
+        put(&mut self.troubled, peer.is_some_and(|peer| peer.state != State::Alive));
+        put(&mut self.unwell, peer.is_some_and(|peer| !peer.is_well()));
     }
 
     /// Looks at everybody then at the latest.
@@ -151,11 +197,9 @@ impl Peers {
         self.look.is_some_and(|look| look <= now)
     }
 
-    /// Its last hello names this node as heard, or does not.
-    pub(super) fn heard_back(&mut self, node: &NodeName, hears: bool) {
-        if let Some(peer) = self.heard.get_mut(node) {
-            peer.deaf = if hears { 0 } else { peer.deaf.saturating_add(1) };
-        }
+    /// What hellos did not name until now says nothing: this node did not speak.
+    pub(super) fn excuse(&mut self) {
+        self.heard.values_mut().for_each(|peer| peer.hearing.excuse());
     }
 
     /// Who is heard for the first time counted before: its place is kept until it is ready.
@@ -177,12 +221,19 @@ impl Peers {
     }
 
     /// Judges everybody's silence; takes out who is gone.
-    pub(super) fn judge(&mut self, timing: Timing, now: Moment) -> Vec<(NodeName, Judged)> {
+    pub(super) fn judge(&mut self, timing: Timing, interval: Duration, now: Moment) -> Vec<(NodeName, Judged)> {
         let peers = self.count();
         let troubled: Vec<NodeName> = self.troubled.iter().cloned().collect();
         let mut judged = Vec::new();
         if self.looks(now) {
-            for (node, peer) in self.heard.iter_mut().filter(|(_, peer)| peer.state == State::Alive) {
+            for (node, peer) in &mut self.heard {
+                if peer.judge_hearing(timing, peers, interval, now) {
+                    judged.push((node.clone(), Judged::Gone(Gone::Deaf)));
+                    self.troubled.remove(node);
+                }
+                if peer.state != State::Alive {
+                    continue;
+                }
                 judged.extend(peer.judge_silence(timing, peers, now).map(|judged| (node.clone(), judged)));
                 if peer.state != State::Alive {
                     self.troubled.insert(node.clone());
@@ -197,9 +248,17 @@ impl Peers {
             self.heard.insert(node.clone(), peer);
             self.file(&node);
         }
-        for (node, _) in judged.iter().filter(|(_, judged)| matches!(judged, Judged::Gone(_) | Judged::Forgotten)) {
-            self.heard.remove(node);
-            self.troubled.remove(node);
+        for (node, judged) in &judged {
+            // Who is deaf is still heard.
+            if matches!(judged, Judged::Forgotten | Judged::Gone(Gone::Silent | Gone::Leaving | Gone::GraceOver))
+                && let Some(peer) = self.heard.remove(node)
+            {
+                self.names.remove(&peer.hash);
+                self.troubled.remove(node);
+                if peer.hearing.is_deaf() {
+                    self.deaf.insert(node.clone());
+                }
+            }
         }
         if !judged.is_empty() {
             self.look_again(now);
@@ -229,16 +288,26 @@ impl Peers {
     }
 
     /// Everybody was looked at: when the next look is due.
-    pub(super) fn looked(&mut self, timing: Timing, now: Moment) {
+    pub(super) fn looked(&mut self, timing: Timing, interval: Duration, now: Moment) {
         if self.looks(now) {
             let peers = self.count();
-            self.look = self.heard.values().map(|peer| peer.wakes(timing, peers, now)).min();
+            self.look = self.heard.values().map(|peer| peer.wakes(timing, peers, interval, now)).min();
         }
     }
 
-    /// An address answered from this MAC.
-    pub(super) fn answered(&mut self, address: IpAddr, from: Mac) {
-        self.heard.values_mut().for_each(|peer| peer.answered(address, from));
+    /// An address answered from this MAC; gives back who shows by that, for the first time or again, that something reaches it.
+    pub(super) fn answered(&mut self, address: IpAddr, from: Mac, now: Moment) -> Vec<(NodeName, Heard)> {
+        let mut shown = Vec::new();
+        for (node, peer) in &mut self.heard {
+            let (deaf, ready) = (peer.hearing.is_deaf(), peer.is_ready());
+            peer.answered(address, from, now);
+            if deaf && !peer.hearing.is_deaf() && !peer.flags.leaving {
+                shown.push((node.clone(), Heard::New));
+            } else if peer.is_ready() != ready {
+                shown.push((node.clone(), Heard::Readiness(true)));
+            }
+        }
+        shown
     }
 
     /// When everybody is to be looked at next.
@@ -257,7 +326,7 @@ impl Peers {
 
     /// Whose place is kept while they restart, as hashes.
     pub(super) fn kept(&self) -> impl Iterator<Item = u32> {
-        self.heard.values().filter(|peer| peer.ready && is_restarting(peer.state)).map(|peer| peer.hash)
+        self.heard.values().filter(|peer| peer.is_ready() && is_restarting(peer.state)).map(|peer| peer.hash)
     }
 
     /// Whose place those keep who take part, as hashes; `None` when nobody does.
@@ -284,6 +353,7 @@ impl Peers {
             peer.expect(expected.get(node), now);
         }
         self.look_again(Moment::default());
+        self.deaf.retain(|node| expected.contains_key(node));
         let heard = &self.heard;
         self.ever.retain(|node| heard.contains_key(node) || expected.get(node).is_some_and(|pod| pod.ready));
     }
@@ -291,6 +361,11 @@ impl Peers {
     /// Whether frames of it arrive here.
     pub(super) fn hears_frames_of(&self, node: &NodeName, now: Moment) -> bool {
         self.heard.get(node).is_some_and(|peer| !peer.by_datagram && peer.is_speaking(now))
+    }
+
+    /// Whether frames of this node do not arrive there, by what it says.
+    pub(super) fn wants_datagrams(&self, node: &NodeName, now: Moment) -> bool {
+        self.heard.get(node).is_some_and(|peer| peer.wants_datagrams(now))
     }
 
     pub(super) fn get(&self, node: &NodeName) -> Option<&Peer> {
@@ -301,9 +376,9 @@ impl Peers {
         self.suspicions
     }
 
-    /// Whether nobody is suspected or restarting.
+    /// Whether nobody is suspected or restarting, or asked whether it hears.
     pub(super) fn are_well(&self) -> bool {
-        self.troubled.is_empty()
+        self.unwell.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {

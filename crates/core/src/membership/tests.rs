@@ -197,7 +197,7 @@ fn a_silent_expected_peer_is_asked_and_presumed_while_it_answers() {
             match frame {
                 Frame::Ask(address, _) => {
                     asks += 1;
-                    m.answered(address, MAC);
+                    m.answered(address, MAC, now);
                 }
                 Frame::Hello(_, unicast) => {
                     assert_eq!(unicast, [IpAddr::from([10, 0, 0, 2])], "and it gets hellos as unicast")
@@ -220,7 +220,7 @@ fn who_was_heard_is_never_presumed() {
     m.set_roster(roster(&[("peer", [10, 0, 0, 2])]), start());
     m.hear(&hello("peer", 1), MAC, false, start()).unwrap();
     run(&mut m, start() + ms(3000));
-    m.answered(IpAddr::from([10, 0, 0, 2]), MAC);
+    m.answered(IpAddr::from([10, 0, 0, 2]), MAC, m.last_wake);
     assert!(m.members().is_empty(), "its speaker is dead, though its node answers");
 }
 
@@ -228,7 +228,7 @@ fn who_was_heard_is_never_presumed() {
 fn an_answer_that_was_not_asked_for_presumes_nobody() {
     let mut m = membership();
     m.set_roster(roster(&[("peer", [10, 0, 0, 2])]), start());
-    m.answered(IpAddr::from([10, 0, 0, 2]), MAC);
+    m.answered(IpAddr::from([10, 0, 0, 2]), MAC, m.last_wake);
     assert!(m.members().is_empty());
 }
 
@@ -237,9 +237,11 @@ fn who_is_in_nobodys_heard_set_falls_silent() {
     let mut m = membership();
     run(&mut m, start() + ms(1000));
     for turn in 0..8 {
-        let deaf = Hello { heard: vec![], ..hello("peer", 1 + turn) };
         let now = m.last_wake;
-        m.hear(&deaf, MAC, false, now).unwrap();
+        for (node, other) in [("peer", "other"), ("other", "peer")] {
+            let hears = Hello { heard: vec![peer_hash(CLUSTER, other)], ..hello(node, 1 + turn) };
+            m.hear(&hears, MAC, false, now).unwrap();
+        }
         run(&mut m, now + ms(50));
     }
     assert_eq!(m.standing(), Standing::Unheard);
@@ -349,7 +351,7 @@ fn answering(membership: &mut Membership, until: Moment, from: Mac) {
         for frame in membership.frames(&speaking(), &mut sequence, now) {
             if let Frame::Ask(address, to) = frame {
                 assert_eq!((address, to.unwrap_or(MAC)), (ADDRESS, MAC));
-                membership.answered(address, from);
+                membership.answered(address, from, now);
             }
         }
         now = membership.next_deadline().max(now);

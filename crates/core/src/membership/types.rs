@@ -93,7 +93,7 @@ pub struct Member {
 /// A frame to be sent on the link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
-    /// The hello, to the group and, as unicast UDP, to these peers that are not heard on the link.
+    /// The hello, to the group and, as unicast UDP, to these peers that are not heard on the link or do not hear this node there.
     Hello(Hello, Vec<IpAddr>),
     /// Ask this address whether it is there (ARP request or Neighbor Solicitation): that station alone, or everybody.
     Ask(IpAddr, Option<Mac>),
@@ -102,7 +102,7 @@ pub enum Frame {
 /// What changed on the link: for logs, metrics and `explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Change {
-    /// First hello of a peer, or of its new incarnation.
+    /// First hello of a peer, or of its new incarnation; or one that was deaf hears again.
     Joined(NodeName),
     /// A peer is gone.
     Left(NodeName, Gone),

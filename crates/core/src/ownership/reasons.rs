@@ -69,7 +69,7 @@ pub enum Dropped {
     #[error("externalTrafficPolicy is Local and it has no endpoint that can serve")]
     NoLocalEndpoint,
     /// Step 6.
-    #[error("its speaker is not heard on this link")]
+    #[error("its speaker is not heard on this link, or hears nobody there")]
     NotAMember,
     /// Step 7.
     #[error("its interface on this link is none that the advertisements name")]
@@ -129,7 +129,7 @@ impl Reason for Dropped {
             Self::Excluded => "remove the label, or run the speakers with --ignore-exclude-lb",
             Self::NetworkUnavailable => "see its network plugin",
             Self::NoLocalEndpoint => "run a ready pod of the Service there, or use externalTrafficPolicy Cluster",
-            Self::NotAMember => "see the speaker's pod there, and whether the link carries its hellos",
+            Self::NotAMember => "see the speaker's pod there, and whether the link carries its hellos and those to it",
             Self::NoInterface => "see spec.interfaces of the L2Advertisements",
             Self::NotReady => "see /readyz of its pod, and the pod's log",
             Self::Evacuated(Evacuation::ShuttingDown) => "nothing to do: it gets them back when it is up again",

@@ -68,6 +68,10 @@ impl Speaker {
         let words = hello.moves.as_deref().filter(|words| !words.is_empty() && hello.flags.ready);
         let (Some(words), Some(holder)) = (words, self.holders.get_mut(link)) else { return };
         let from = NodeName::from(hello.node.as_str());
+        // One that hears nobody takes everything for its own, and nothing that is said to it can change that.
+        if self.memberships.get(link).is_some_and(|membership| membership.is_deaf(&from)) {
+            return;
+        }
         holder.note(&from, words);
         let stood_in =
             |group: &IpAddr| matches!(self.answers.get(link).and_then(|a| a.get(group)), Some(Claim::For(_)));

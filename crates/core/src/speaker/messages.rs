@@ -112,7 +112,7 @@ pub enum Effect {
         link: LinkName,
         /// What.
         hello: Hello,
-        /// Peers that are not heard on the link.
+        /// Peers that are not heard on the link, or do not hear this node there.
         unicast: Vec<IpAddr>,
     },
     /// Ask whether this address is there.

@@ -23,7 +23,7 @@ use crate::{
         Announcer, Place,
         conflict::{Guard, Policy, Withheld},
     },
-    membership::{Expected, Frame, Identity, Member, Membership, Roster, Speaking, Standing},
+    membership::{Change, Expected, Frame, Gone, Identity, Member, Membership, Roster, Speaking, Standing},
     ownership::{Holder, Moves, Plan, Snapshot},
     time::{Moment, Timing},
 };
@@ -160,7 +160,7 @@ impl Speaker {
             }
             Input::Answered { link, address, from } => {
                 let Some(membership) = self.memberships.get_mut(&link) else { return Taken::NoLink };
-                membership.answered(address, from);
+                membership.answered(address, from, now);
                 self.claimed(&(link, address), from, now);
             }
             Input::Snapshot(snapshot) => {
@@ -275,6 +275,10 @@ impl Speaker {
             }
             for change in membership.take_changes() {
                 self.due = self.due.max(Some(Cause::from(&change)));
+                if matches!(change, Change::Left(_, Gone::Deaf)) {
+                    // It has taken everybody else for dead, and has claimed what this node announces.
+                    self.announcer.again(name, now);
+                }
                 effects.push(Effect::Membership { link: name.clone(), change });
             }
         }

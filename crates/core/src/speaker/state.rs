@@ -9,7 +9,12 @@ use crate::{
     time::Moment,
 };
 use serde::Serializer;
-use std::{borrow::Cow, collections::BTreeMap, fmt::Display, net::IpAddr};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    net::IpAddr,
+};
 
 /// Everything a speaker decided, and why.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub struct LinkState<'a> {
     pub members: BTreeMap<NodeName, Member>,
     /// When each of the others was last heard.
     pub heard: BTreeMap<&'a NodeName, Moment>,
+    /// Who is heard there and hears nobody: no member.
+    pub deaf: BTreeSet<&'a NodeName>,
     /// What this node answers for there.
     pub answers: Option<&'a BTreeMap<IpAddr, Claim>>,
 }
@@ -94,8 +101,8 @@ impl Speaker {
         let links = self.memberships.iter().map(|(name, membership)| {
             let members = self.members(membership, segments.names(name));
             let standing = membership.standing();
-            let (heard, answers) = (membership.heard().collect(), self.answers.get(name));
-            (name, LinkState { standing, members, heard, answers })
+            let (heard, deaf) = (membership.heard().collect(), membership.deaf().collect());
+            (name, LinkState { standing, members, heard, deaf, answers: self.answers.get(name) })
         });
         let links: BTreeMap<&LinkName, LinkState<'_>> = links.collect();
         let (mut groups, mut services) = (Vec::new(), Vec::new());

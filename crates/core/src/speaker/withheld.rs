@@ -59,6 +59,9 @@ impl Speaker {
     /// A station says that it has an address.
     pub(super) fn claimed(&mut self, place: &Place, from: Mac, now: Moment) {
         if self.is_of_a_member(&place.0, from) {
+            if self.memberships.get(&place.0).is_some_and(|membership| membership.is_of_the_deaf(from)) {
+                self.announcer.contradict(place, now);
+            }
             return;
         }
         let (link, address) = place.clone();

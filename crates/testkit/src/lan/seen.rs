@@ -66,7 +66,8 @@ impl Lan {
             }
         };
         let of = |(node, host): (&NodeName, &Host)| -> Vec<(NodeName, LinkName, Mac)> {
-            let here = host.links.iter().filter(|(own, _)| *own == segment);
+            // No request reaches who receives nothing.
+            let here = host.links.iter().filter(|(own, _)| *own == segment && !self.deaf.contains(node));
             here.filter_map(|(_, link)| Some((node.clone(), link.name.clone(), claim(host, link)?))).collect()
         };
         self.hosts.iter().flat_map(of).collect()
@@ -164,7 +165,14 @@ impl Lan {
     /// Whether the two hear each other.
     #[must_use]
     pub fn hear_each_other(&self, a: &NodeName, b: &NodeName) -> bool {
-        !self.cut.contains(&(a.clone(), b.clone())) && !self.cut.contains(&(b.clone(), a.clone()))
+        let hears = |a: &NodeName, b: &NodeName| !self.cut.contains(&(b.clone(), a.clone())) && !self.deaf.contains(a);
+        hears(a, b) && hears(b, a)
+    }
+
+    /// Who said last, unasked, where the address is: what neighbours believe.
+    #[must_use]
+    pub fn believed(&self, segment: usize, address: IpAddr) -> Option<&NodeName> {
+        self.believed.get(&(segment, address))
     }
 
     /// What a node told of conflicts, in order; `None`: it is over.

@@ -42,6 +42,8 @@ pub(crate) struct Node {
     pub(crate) host: Host,
     /// The switch's end of its eth0.
     pub(crate) port: String,
+    /// Where hellos come as datagrams; 0: they do not.
+    pub(crate) hello_port: u16,
     pub(crate) shutdown: Shutdown,
     pub(crate) speaker: Option<Background>,
     pub(crate) snapshot: watch::Sender<Option<Arc<Snapshot>>>,
@@ -62,13 +64,14 @@ impl Node {
         let port = lan.attach(&host, "eth0");
         host.cmd(&format!("ip address add 192.168.56.{number}/24 dev eth0"));
         let snapshot = watch::channel(Some(Arc::new(cluster()))).0;
-        Self { name, host, port, shutdown: Shutdown::manual(), speaker: None, snapshot, told: Arc::default() }
+        let shutdown = Shutdown::manual();
+        Self { name, host, port, hello_port: 0, shutdown, speaker: None, snapshot, told: Arc::default() }
     }
 
     pub(crate) fn start(&mut self) {
         self.shutdown = Shutdown::manual();
         let (name, shutdown, snapshot) = (self.name, self.shutdown.clone(), self.snapshot.subscribe());
-        let told = Arc::clone(&self.told);
+        let (told, hello_port) = (Arc::clone(&self.told), self.hello_port);
         self.speaker = Some(self.host.start(move |up| async move {
             let links = LinkWatch::start(Exclude::new(["^veth"]).unwrap().fixed()).await.unwrap();
             let (_keys, keys) =
@@ -80,7 +83,7 @@ impl Node {
                 me: Identity { cluster: CLUSTER, node: name.into(), incarnation: driver::incarnation() },
                 timing: Timing::default(),
                 conflict_policy: Policy::default(),
-                hello_port: 0,
+                hello_port,
                 links: links.links(),
                 observed: snapshot,
                 keys,
