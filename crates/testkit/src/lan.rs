@@ -2,6 +2,7 @@
 //!
 //! Everything random comes from a seed, so every run can be had again.
 
+mod faults;
 mod foreign;
 mod seen;
 
@@ -306,36 +307,6 @@ impl Lan {
         self.input(node, links);
     }
 
-    /// Frames from `from` to `to` do not arrive any more.
-    pub fn cut_one_way(&mut self, from: &str, to: &str) {
-        self.cut.insert((from.into(), to.into()));
-    }
-
-    /// Multicast frames from `from` to `to` do not arrive any more; what is sent to one station does.
-    pub fn filter_one_way(&mut self, from: &str, to: &str) {
-        self.filtered.insert((from.into(), to.into()));
-    }
-
-    /// The node receives nothing any more; what it sends arrives.
-    pub fn deafen(&mut self, node: &str) {
-        self.deaf.insert(node.into());
-    }
-
-    /// Splits the LAN: nobody in `one` hears anybody outside, nor the other way round.
-    pub fn partition(&mut self, one: &[&str]) {
-        let inside = |node: &NodeName| one.contains(&node.as_str());
-        let pairs = self.hosts.keys().flat_map(|a| self.hosts.keys().map(move |b| (a.clone(), b.clone())));
-        let cut: Vec<_> = pairs.filter(|(a, b)| inside(a) != inside(b)).collect();
-        self.cut.extend(cut);
-    }
-
-    /// Everybody hears everybody again.
-    pub fn heal(&mut self) {
-        self.cut.clear();
-        self.filtered.clear();
-        self.deaf.clear();
-    }
-
     /// Changes the state of the cluster that everybody decides on.
     pub fn set_snapshot(&mut self, snapshot: Snapshot) {
         self.snapshot = Arc::new(snapshot);
@@ -548,12 +519,8 @@ impl Lan {
             return;
         }
         self.frames += 1;
-        let way = (from.clone(), to.clone());
         let multicast = matches!(delivery, Delivery::Hello { by_datagram: false, .. });
-        if self.deaf.contains(&to) || multicast && self.filtered.contains(&way) {
-            return;
-        }
-        if self.cut.contains(&way) || self.random.below(1000) < self.loss_per_mille {
+        if !self.passes(from, &to, multicast) || self.random.below(1000) < self.loss_per_mille {
             return;
         }
         let micros = u64::try_from(self.max_delay.as_micros()).unwrap_or(u64::MAX);

@@ -67,6 +67,8 @@ enum Happening {
     Suspend(&'static str, u64),
     Partition(&'static str),
     OneWay(&'static str, &'static str),
+    /// It receives nothing, and is heard.
+    Deaf(&'static str),
     Heal,
     Loss(u64),
     Carrier(&'static str, bool),
@@ -162,7 +164,7 @@ impl History {
         let runs = !self.off.contains(node) && !self.away.contains_key(node);
         let excluded = Some(node).filter(|_| self.random.below(3) > 0);
         let millis = self.random.below(3000);
-        match self.random.below(16) {
+        match self.random.below(17) {
             0 if self.off.len() + 1 < self.nodes.len() && runs => Happening::PowerOff(node),
             1 | 2 if self.off.contains(node) => Happening::PowerOn(node),
             3 if runs => Happening::Restart(node, true, millis),
@@ -176,6 +178,7 @@ impl History {
             12 if runs => Happening::Carrier(node, self.unplugged.contains(node)),
             13 => Happening::Exclude(excluded),
             14 => Happening::ExcludeKnownTo(other, excluded),
+            15 => Happening::Deaf(node),
             _ => Happening::Nothing,
         }
     }
@@ -206,6 +209,7 @@ impl History {
             Happening::Suspend(node, millis) => lan.suspend(node, ms(millis)),
             Happening::Partition(node) => lan.partition(&[node]),
             Happening::OneWay(from, to) => lan.cut_one_way(from, to),
+            Happening::Deaf(node) => lan.deafen(node),
             Happening::Heal => lan.heal(),
             Happening::Loss(per_mille) => lan.loss_per_mille = per_mille,
             Happening::Carrier(node, there) => {

@@ -41,9 +41,7 @@ fn what_a_node_claims_that_receives_nothing_is_contradicted() {
     let capture = site.client.capture(arp::ETHERTYPE);
     deafen(&site, other, true);
     // It takes everybody for dead, and says so seven times over five seconds, with a request and an answer each.
-    eventually("it claims the address", || {
-        said_of_vip(&capture).iter().filter(|(said, _)| *said == mac).count() >= 14
-    });
+    eventually("it claims the address", || said_of_vip(&capture).iter().filter(|(said, _)| *said == mac).count() >= 14);
     eventually("the client's entries are right all the same", || {
         [VIP4, VIP6].iter().all(|address| site.known(address) == Some(owner))
     });

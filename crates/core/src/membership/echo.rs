@@ -21,8 +21,12 @@ pub(super) struct Echo {
     asked: Option<Moment>,
     /// Asks since the last answer, or since the round began.
     unanswered: u32,
-    /// What the last whole round showed.
+    /// What whole rounds showed: one that stays unanswered does not count against those before it, two do.
     answers: Option<bool>,
+    /// Whether the last whole round stayed unanswered.
+    failed: bool,
+    /// Whether that of this round is noted already.
+    noted: bool,
 }
 
 /// What the asks of a round have shown so far.
@@ -60,6 +64,7 @@ impl Echo {
     pub(super) fn begin(&mut self) {
         self.asked = None;
         self.unanswered = 0;
+        self.noted = false;
     }
 
     /// Takes an answer; whether one was waited for.
@@ -68,6 +73,7 @@ impl Echo {
         if expected {
             self.unanswered = 0;
             self.answers = Some(true);
+            (self.failed, self.noted) = (false, false);
         }
         expected
     }
@@ -92,8 +98,9 @@ impl Echo {
         }
         if self.unanswered >= pace.tries {
             // The round ended without an answer: another one.
-            self.answers = Some(false);
+            self.fail();
             self.unanswered = 0;
+            self.noted = false;
         }
         self.asked = Some(now);
         self.unanswered += 1;
@@ -121,7 +128,16 @@ impl Echo {
     /// Notes that its kernel answers no asks, if a whole round stayed unanswered though it was there: `heard` after the last ask.
     pub(super) fn learn(&mut self, pace: Pace, heard: Moment, now: Moment) {
         if self.verdict(pace, now) == Verdict::Silent && self.asked.is_some_and(|asked| heard >= asked) {
-            self.answers = Some(false);
+            self.fail();
+        }
+    }
+
+    fn fail(&mut self) {
+        if !std::mem::replace(&mut self.noted, true) {
+            if self.failed || self.answers.is_none() {
+                self.answers = Some(false);
+            }
+            self.failed = true;
         }
     }
 }
@@ -187,6 +203,34 @@ mod tests {
             learnt.hello(interval, interval);
         }
         assert_eq!(learnt.tries(), 3);
+    }
+
+    #[test]
+    fn one_round_without_an_answer_does_not_make_a_kernel_one_that_never_answers() {
+        let timing = Timing::default();
+        let pace = Pace::new(Duration::from_secs(3), timing, Loss::default());
+        let mut now = Moment::from_micros(1_000_000);
+        let mut round = |echo: &mut Echo, answered: bool| {
+            while echo.due(pace, now).is_none_or(|last| !last) {
+                now = echo.wakes(pace, now);
+            }
+            if answered {
+                echo.answered();
+            }
+            now = now + timing.echo_patience();
+            echo.learn(pace, now, now);
+            echo.learn(pace, now, now);
+            echo.answers()
+        };
+        let mut echo = Echo::default();
+        assert_eq!(
+            [false, true, false].map(|answered| round(&mut echo, answered)),
+            [Some(false), Some(true), Some(true)]
+        );
+        assert_eq!(
+            [false, false, true].map(|answered| round(&mut echo, answered)),
+            [Some(false), Some(false), Some(true)]
+        );
     }
 
     #[test]

@@ -165,8 +165,7 @@ impl Lan {
     /// Whether the two hear each other.
     #[must_use]
     pub fn hear_each_other(&self, a: &NodeName, b: &NodeName) -> bool {
-        let hears = |a: &NodeName, b: &NodeName| !self.cut.contains(&(b.clone(), a.clone())) && !self.deaf.contains(a);
-        hears(a, b) && hears(b, a)
+        self.passes(a, b, false) && self.passes(b, a, false)
     }
 
     /// Who said last, unasked, where the address is: what neighbours believe.
