@@ -251,6 +251,45 @@ fn who_is_in_nobodys_heard_set_falls_silent() {
     assert_eq!(m.standing(), Standing::Listening, "heard again, it listens before it answers");
 }
 
+/// To whom the next hello goes as a datagram, after one came that names these.
+fn datagrams_after(membership: &mut Membership, sequence: u64, heard: &[&str]) -> Vec<IpAddr> {
+    let heard = heard.iter().map(|node| peer_hash(CLUSTER, node)).collect();
+    let now = start() + ms(50 * sequence);
+    membership.hear(&Hello { heard, ..hello("peer", sequence) }, MAC, false, now).unwrap();
+    membership.wake(now);
+    let frames = membership.frames(&speaking(), &mut 0, now + ms(1));
+    let hello = frames.into_iter().find_map(|frame| match frame {
+        Frame::Hello(_, unicast) => Some(unicast),
+        Frame::Ask(..) => None,
+    });
+    hello.unwrap()
+}
+
+#[test]
+fn who_is_heard_and_does_not_hear_this_node_gets_datagrams_for_a_while() {
+    let mut m = membership();
+    m.set_roster(roster(&[("peer", [10, 0, 0, 2])]), start());
+    for sequence in 1..4 {
+        assert!(datagrams_after(&mut m, sequence, &["other"]).is_empty(), "more than 200 take turns");
+    }
+    assert_eq!(datagrams_after(&mut m, 4, &["other"]), [ADDRESS]);
+    assert_eq!(datagrams_after(&mut m, 5, &["me"]), [ADDRESS], "it hears the datagrams");
+}
+
+#[test]
+fn who_has_not_shown_that_anything_reaches_it_is_not_ready() {
+    let mut m = membership();
+    m.hear(&Hello { heard: vec![], ..there("peer", 1, READY) }, MAC, false, start()).unwrap();
+    assert_eq!(state_of(&m), Some((false, false)));
+    answering(&mut m, start() + ms(1), MAC);
+    assert_eq!(state_of(&m), Some((true, false)));
+    assert!(m.take_changes().contains(&Change::Ready("peer".into(), true)));
+    let mut m = membership();
+    m.hear(&Hello { heard: vec![], ..there("peer", 1, READY) }, MAC, false, start()).unwrap();
+    m.hear(&there("peer", 2, READY), MAC, false, start() + ms(50)).unwrap();
+    assert_eq!(state_of(&m), Some((true, false)), "it names this node");
+}
+
 #[test]
 fn own_hellos_name_the_links_of_one_segment() {
     let mut m = membership();

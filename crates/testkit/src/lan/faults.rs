@@ -37,6 +37,7 @@ impl Lan {
     /// Whether what one sends arrives at the other, but for what is lost.
     pub(super) fn passes(&self, from: &NodeName, to: &NodeName, multicast: bool) -> bool {
         let way = (from.clone(), to.clone());
-        !self.deaf.contains(to) && !self.cut.contains(&way) && !(multicast && self.filtered.contains(&way))
+        let blocked = self.deaf.contains(to) || self.cut.contains(&way) || multicast && self.filtered.contains(&way);
+        !blocked
     }
 }
