@@ -177,7 +177,7 @@ impl Peers {
     /// Files a peer by its state.
     fn file(&mut self, node: &NodeName) {
         let peer = self.heard.get(node);
-        let mut put = |set: &mut BTreeSet<NodeName>, there: bool| {
+        let put = |set: &mut BTreeSet<NodeName>, there: bool| {
             if !there {
                 set.remove(node);
             } else if !set.contains(node) {
