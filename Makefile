@@ -100,14 +100,14 @@ test-e2e: image ## End to end on real Kubernetes in the lab (root; builds Kubern
 	$(CARGO) test --locked --package herald-e2e -- --test-threads=1 --nocapture
 
 .PHONY: bench
-bench: image ## All figures: table, JSON, docs/benchmarks (40 minutes; BENCH=--quick: 10)
+bench: image ## All figures: table, JSON, docs/benchmarks (40 minutes; BENCH=--quick: 15)
 	$(call say,benchmarks in the lab)
 	$(CARGO) run --locked --package herald-bench -- --publish docs/benchmarks $(BENCH)
 
 .PHONY: soak
-soak: image ## An hour with all processors busy, one with starved speakers, 10,000 Services
+soak: image ## An hour with all processors busy, one with starved speakers, 5,000 and 10,000 Services
 	$(call say,two hours under load)
-	$(CARGO) run --locked --package herald-bench -- --only busy --only limited --only ten-thousand --soak 60
+	$(CARGO) run --locked --package herald-bench -- --only busy --only limited --only five-thousand --only ten-thousand --soak 60
 
 .PHONY: scale
 scale: ## Figures of the simulated LAN at several sizes: target/scale (a minute)

@@ -18,20 +18,32 @@ pub const UDP_PORT: u16 = 9999;
 /// HTTP port of the echo server and of its Services.
 pub const HTTP_PORT: u16 = 80;
 
-/// Runs async code with a client of the API server, on a thread in the control plane's network.
+/// Runs async code on a thread in a host's network: what it opens is opened there.
+///
+/// # Errors
+/// No lab, or what the code says.
+pub fn run_at<T: Send, F: Future<Output = Result<T>>>(
+    lab: &Lab,
+    host: Host,
+    work: impl FnOnce() -> F + Send,
+) -> Result<T> {
+    lab.in_netns(host, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(Error::io("starting a runtime"))?.block_on(async { work().await })
+    })?
+}
+
+/// The same with a client of the API server, in the control plane's network.
 ///
 /// # Errors
 /// No lab, no connection, or what the code says.
 pub fn run<T: Send, F: Future<Output = Result<T>>>(lab: &Lab, work: impl FnOnce(Client) -> F + Send) -> Result<T> {
     let path = lab.place().kubeconfig();
-    lab.in_netns(Host::ControlPlane, || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.map_err(Error::io("starting a runtime"))?.block_on(async {
-            let config =
-                Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &KubeConfigOptions::default()).await?;
-            work(Client::try_from(config)?).await
-        })
-    })?
+    run_at(lab, Host::ControlPlane, || async {
+        let config =
+            Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &KubeConfigOptions::default()).await?;
+        work(Client::try_from(config)?).await
+    })
 }
 
 /// A Service of type LoadBalancer for the echo pods of its namespace, IPv4 only; without a pool, from whatever gives addresses.

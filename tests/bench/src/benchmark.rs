@@ -3,8 +3,11 @@
 use crate::{
     Result, conflict, creation, failures,
     faults::{Fault, Meanwhile},
-    image, latency, memory, moves,
+    fencing, image, latency,
+    many::Many,
+    memory, moves,
     report::{Figure, Stat},
+    scale,
     stage::Stage,
     unnoticed, waiting,
 };
@@ -52,6 +55,8 @@ pub enum Benchmark {
     Rollout,
     /// Addresses are moved on purpose.
     Moves,
+    /// Power loss of a node with endpoints, with and without fencing.
+    Fencing,
     /// A foreign host claims an address.
     Conflict,
     /// Service created -> EXTERNAL-IP, ARP, HTTP.
@@ -62,7 +67,11 @@ pub enum Benchmark {
     Memory,
     /// ARP request -> answer.
     Arp,
-    /// The same, and memory, with 10,000 Services.
+    /// Endpoint updates, API requests and restarts with 1,000 Services.
+    Churn,
+    /// The same and more with 5,000.
+    FiveThousand,
+    /// The same with 10,000, and ARP.
     TenThousand,
     /// Power loss with failoverTarget fast.
     PowerLossFast,
@@ -79,7 +88,7 @@ const HOLD_OFF: &str = "speaker.holdOff=1s";
 
 impl Benchmark {
     /// In an order in which each leaves what the next can use, and that is measured first which matters most.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::Image,
         Self::PowerLoss,
         Self::CablePulled,
@@ -96,6 +105,7 @@ impl Benchmark {
         Self::EtcdStopped,
         Self::SwitchRestart,
         Self::Moves,
+        Self::Fencing,
         Self::PowerLossFast,
         Self::Speakers,
         Self::Rollout,
@@ -104,6 +114,8 @@ impl Benchmark {
         Self::Waiting,
         Self::Memory,
         Self::Arp,
+        Self::Churn,
+        Self::FiveThousand,
         Self::TenThousand,
         Self::Busy,
         Self::Limited,
@@ -138,11 +150,14 @@ impl Benchmark {
             Self::Speakers => "Speakers killed, deleted, frozen",
             Self::Rollout => "Rolling update of the speakers",
             Self::Moves => "Planned moves",
+            Self::Fencing => "Connections that fail after a power loss, with and without fencing",
             Self::Conflict => "Address conflict",
             Self::Creation => "New Services",
             Self::Waiting => "1,000 waiting Services",
             Self::Memory => "Memory and idle processor time",
             Self::Arp => "ARP round trip",
+            Self::Churn => "Endpoint updates, API requests and restarts",
+            Self::FiveThousand => "5,000 Services",
             Self::TenThousand => "10,000 Services",
             Self::Busy => "All processors busy",
             Self::Limited => "Speakers with a tenth of a core",
@@ -176,10 +191,10 @@ impl Benchmark {
         Self::ALL.into_iter().filter(|benchmark| benchmark.failure().is_some()).map(Self::name).collect()
     }
 
-    /// Whether it is measured when none is named. 10,000 Services take longer to make and to remove than all faults.
+    /// Whether it is measured when none is named. 5,000 Services and more take longer to make and to remove than all faults.
     #[must_use]
     pub const fn is_default(self) -> bool {
-        !matches!(self, Self::TenThousand)
+        !matches!(self, Self::FiveThousand | Self::TenThousand)
     }
 
     /// Whether it lasts as long as it is told to.
@@ -205,7 +220,9 @@ impl Benchmark {
             Self::Creation => creation::METHOD.to_owned(),
             Self::Waiting => waiting::METHOD.to_owned(),
             Self::Arp => latency::METHOD.to_owned(),
-            Self::TenThousand => latency::METHOD_HUGE.to_owned(),
+            Self::Churn => scale::METHOD.to_owned(),
+            Self::FiveThousand | Self::TenThousand => scale::METHOD_LARGE.to_owned(),
+            Self::Fencing => fencing::METHOD.to_owned(),
             Self::Memory => memory::METHOD.to_owned(),
             Self::Speakers => unnoticed::SPEAKERS.to_owned(),
             Self::Rollout => unnoticed::ROLLOUT.to_owned(),
@@ -225,7 +242,7 @@ impl Benchmark {
             Self::PowerLossFast => &[DRAIN, HOLD_OFF, "speaker.failoverTarget=fast"],
             // A tenth of a core.
             Self::Limited => &["speaker.resources.limits.cpu=100m"],
-            Self::Moves => &[DRAIN, HOLD_OFF],
+            Self::Moves | Self::Fencing => &[DRAIN, HOLD_OFF],
             failure if failure.failure().is_some() => &[DRAIN, HOLD_OFF],
             _ => &[],
         }
@@ -260,7 +277,10 @@ impl Benchmark {
             Self::Creation => creation::measure(&stage.cluster, stage.effort.creations),
             Self::Waiting => waiting::measure(&stage.cluster, stage.effort.waits),
             Self::Arp => latency::measure(&stage.cluster),
-            Self::TenThousand => latency::measure_huge(&stage.cluster),
+            Self::Churn => scale::measure(&stage.cluster),
+            Self::FiveThousand => scale::measure_large(&stage.cluster, Many::FIVE_THOUSAND),
+            Self::TenThousand => scale::measure_large(&stage.cluster, Many::TEN_THOUSAND),
+            Self::Fencing => fencing::measure(stage, self.values()),
             Self::Memory => memory::measure(&stage.cluster),
             Self::Speakers => unnoticed::speakers(stage),
             Self::Rollout => unnoticed::rollout(stage),

@@ -3,10 +3,8 @@
 use crate::{
     Error, Result,
     arp::{ArpPort, mac_of},
-    cluster::{self, HUGE_FIRST, LAN_POOL},
     control::{self, Control},
     many::Many,
-    memory,
     report::{Figure, Stat, Unit},
     stats::micros,
     waiting,
@@ -25,9 +23,6 @@ pub const METHOD: &str = "a raw socket of the LAN client sends one request, wait
 turn; time from before the send to the answer's arrival at the client's card (kernel timestamp). Broadcast requests: the other \
 speakers' filters drop them in the kernel. Unicast: only the owner receives them. Kernel: the same for a node's own address, which no process answers. \
 Minimal program: one thread on a worker that sleeps in recv and answers for one address. All five take turns, a thousand requests each";
-/// How ten thousand addresses are measured.
-pub const METHOD_HUGE: &str = "10,000 Services without node ports, kube-proxy stopped on all nodes (it is not measured here, and four of them write rules for \
-each on the same processors); ARP round trips as in `arp`; VmRSS a minute after the last answer";
 
 /// Requests of one measurement, and of one turn.
 const REQUESTS: usize = 20_000;
@@ -89,7 +84,10 @@ fn owners(port: &ArpPort, ips: &[Ipv4Addr]) -> Result<Vec<Target>> {
 }
 
 /// The round trips to these addresses, and what they are compared with.
-fn compare(cluster: &Cluster, ips: &[Ipv4Addr], name: &'static str) -> Result<Vec<Figure>> {
+///
+/// # Errors
+/// More than a hundredth of the requests had no answer.
+pub fn compare(cluster: &Cluster, ips: &[Ipv4Addr], name: &'static str) -> Result<Vec<Figure>> {
     let lab = cluster.lab();
     let port = ArpPort::open(lab)?;
     let node = Host::Worker(1);
@@ -141,44 +139,6 @@ pub fn measure(cluster: &Cluster) -> Result<Vec<Figure>> {
         eprintln!("  waiting for {} s: events about so many Services are written at leisure", QUIET.as_secs());
         thread::sleep(QUIET);
     }
-    let figures = compare(cluster, &ips, "ARP request -> answer, 1,000 addresses")?;
-    cluster::clean_services(cluster)?;
-    Ok(figures)
-}
-
-/// Measures with 10,000 addresses.
-///
-/// # Errors
-/// An address is not answered for.
-pub fn measure_huge(cluster: &Cluster) -> Result<Vec<Figure>> {
-    let lab = cluster.lab();
-    cluster::clean_services(cluster)?;
-    for node in lab.nodes() {
-        lab.hold(node, "kube-proxy")?;
-    }
-    let measured = huge(cluster);
-    cluster::clean_services(cluster)?;
-    for node in lab.nodes() {
-        lab.release(node, "kube-proxy")?;
-    }
-    measured
-}
-
-fn huge(cluster: &Cluster) -> Result<Vec<Figure>> {
-    let start = Instant::now();
-    cluster::configure(cluster, &[LAN_POOL, Many::TEN_THOUSAND.pool])?;
-    Many::TEN_THOUSAND.create(cluster)?;
-    eprintln!("  all are there after {:.0} s", start.elapsed().as_secs_f64());
-    // The lowest free address of a pool is given first. To ask the API server for so many Services would cost more than what is measured.
-    let first = HUGE_FIRST.to_bits();
-    let ips: Vec<Ipv4Addr> = (first..).take(Many::TEN_THOUSAND.count).map(Ipv4Addr::from_bits).collect();
-    waiting::all_answered(&ArpPort::open(cluster.lab())?, &ips)?;
-    eprintln!("  all are answered for after {:.0} s; waiting for {} s", start.elapsed().as_secs_f64(), QUIET.as_secs());
-    thread::sleep(QUIET);
-    let mut figures = compare(cluster, &ips, "ARP request -> answer, 10,000 addresses")?;
-    for (component, limit) in [("speaker", Some(32.0)), ("controller", None)] {
-        let figure = memory::resident(cluster, component, &format!("{component}: VmRSS, 10,000 Services"))?;
-        figures.push(limit.map_or_else(|| figure.clone(), |limit| figure.clone().target(Stat::Max, limit)));
-    }
-    Ok(figures)
+    // They stay: the next benchmark looks at the cluster that has them.
+    compare(cluster, &ips, "ARP request -> answer, 1,000 addresses")
 }

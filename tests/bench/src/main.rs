@@ -30,7 +30,7 @@ struct Cli {
     /// Only this benchmark; may be repeated.
     #[arg(long, value_enum)]
     only: Vec<Benchmark>,
-    /// Fewer samples, shorter times under load: about ten minutes.
+    /// Fewer samples, shorter times under load: about a quarter of an hour.
     #[arg(long)]
     quick: bool,
     /// Trials instead of each benchmark's own number.
@@ -109,6 +109,8 @@ impl Cli {
                 rollouts: trials.min(effort.rollouts),
                 creations: trials,
                 waits: trials.min(effort.waits),
+                fenced: trials.min(effort.fenced),
+                unfenced: trials.min(effort.unfenced),
                 ..effort
             };
         }

@@ -1,4 +1,4 @@
-//! The large cluster: a thousand Services, or ten thousand.
+//! The large cluster: a thousand Services, five thousand, or ten.
 
 use crate::{
     Error, Result, api,
@@ -30,8 +30,32 @@ pub const LABEL: &str = "many=yes";
 impl Many {
     /// 1,000.
     pub const THOUSAND: Self = Self { count: 1000, pool: WIDE_POOL, node_ports: true };
+    /// 5,000, without node ports.
+    pub const FIVE_THOUSAND: Self = Self { count: 5000, pool: HUGE_POOL, node_ports: false };
     /// 10,000, without node ports.
     pub const TEN_THOUSAND: Self = Self { count: 10_000, pool: HUGE_POOL, node_ports: false };
+
+    /// Name of one of them.
+    #[must_use]
+    pub fn name(number: usize) -> String {
+        format!("many-{number}")
+    }
+
+    /// How many, for people: 5,000.
+    #[must_use]
+    pub fn words(self) -> String {
+        format!("{},{:03}", self.count / 1000, self.count % 1000)
+    }
+
+    /// A Service like them, in their pool.
+    #[must_use]
+    pub fn service(self, name: &str) -> Service {
+        let mut service = api::load_balancer(name, self.pool.0);
+        if let Some(spec) = service.spec.as_mut().filter(|_| !self.node_ports) {
+            spec.allocate_load_balancer_node_ports = Some(false);
+        }
+        service
+    }
 
     /// Creates them in their pool, which may be there or not, with an echo pod behind each. Answers `false` when they were there.
     ///
@@ -50,11 +74,8 @@ impl Many {
             let new = futures::stream::iter(0..self.count).map(|number| {
                 let services = &services;
                 async move {
-                    let mut service = api::load_balancer(&format!("many-{number}"), self.pool.0);
+                    let mut service = self.service(&Self::name(number));
                     service.metadata.labels = Some([("many".into(), "yes".into())].into());
-                    if let Some(spec) = service.spec.as_mut().filter(|_| !self.node_ports) {
-                        spec.allocate_load_balancer_node_ports = Some(false);
-                    }
                     services.create(&PostParams::default(), &service).await
                 }
             });
@@ -73,5 +94,16 @@ impl Many {
         let new = self.create(cluster)?;
         let ips = cluster::external_ips(cluster, self.count)?;
         Ok((ips.into_iter().filter(|(name, _)| name.starts_with("many-")).map(|(_, ip)| ip).collect(), new))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_words() {
+        assert_eq!(Many::THOUSAND.words(), "1,000");
+        assert_eq!(Many::TEN_THOUSAND.words(), "10,000");
     }
 }

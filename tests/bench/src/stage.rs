@@ -38,17 +38,37 @@ pub struct Effort {
     pub creations: usize,
     /// Times that 1,000 Services wait.
     pub waits: usize,
+    /// Power losses with fencing, of more than a minute each.
+    pub fenced: usize,
+    /// The same without.
+    pub unfenced: usize,
     /// Each time under load.
     pub soak: Duration,
 }
 
 impl Effort {
     /// Everything within 40 minutes on two cores.
-    pub const FULL: Self =
-        Self { trials: 20, cycles: 10, rollouts: 5, creations: 20, waits: 2, soak: Duration::from_secs(600) };
+    pub const FULL: Self = Self {
+        trials: 20,
+        cycles: 20,
+        rollouts: 20,
+        creations: 20,
+        waits: 10,
+        fenced: 2,
+        unfenced: 1,
+        soak: Duration::from_secs(600),
+    };
     /// A first look.
-    pub const QUICK: Self =
-        Self { trials: 5, cycles: 3, rollouts: 1, creations: 5, waits: 1, soak: Duration::from_secs(60) };
+    pub const QUICK: Self = Self {
+        trials: 5,
+        cycles: 3,
+        rollouts: 1,
+        creations: 5,
+        waits: 1,
+        fenced: 1,
+        unfenced: 1,
+        soak: Duration::from_secs(60),
+    };
 }
 
 /// See the module.

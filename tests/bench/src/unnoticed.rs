@@ -1,7 +1,7 @@
 //! What nobody may notice: speakers that restart, die, stand still, are updated, or get no processor time.
 
 use crate::{
-    Result,
+    Error, Result,
     claims::{Claims, ClaimsSeen},
     failures::count,
     faults::signal,
@@ -172,11 +172,22 @@ pub fn rollout(stage: &mut Stage) -> Result<Vec<Figure>> {
     figures("rolling update of the speakers", &all)
 }
 
+/// Where everything is before a time under load begins.
+struct Calm {
+    ip: Ipv4Addr,
+    owners: Owners,
+}
+
+fn calm(stage: &mut Stage) -> Result<Calm> {
+    let (homes, owners) = (stage.homes()?, stage.owners()?);
+    let ip = homes.values().next().copied().ok_or_else(|| Error::NotSeen("a node that announces".into()))?;
+    Ok(Calm { ip, owners })
+}
+
 /// Watches for the whole time, telling every minute that it goes on.
-fn soak(stage: &mut Stage, what: &str) -> Result<Vec<Figure>> {
-    let (homes, owners, time) = (stage.homes()?, stage.owners()?, stage.effort.soak);
-    let Some(ip) = homes.values().next().copied() else { return Ok(Vec::new()) };
-    let seen = watch(stage, ip, &owners, ASK_SELDOM, || {
+fn soak(stage: &Stage, calm: &Calm, what: &str) -> Result<Vec<Figure>> {
+    let time = stage.effort.soak;
+    let seen = watch(stage, calm.ip, &calm.owners, ASK_SELDOM, || {
         let start = Instant::now();
         while start.elapsed() < time {
             let left = time.saturating_sub(start.elapsed());
@@ -194,6 +205,8 @@ fn soak(stage: &mut Stage, what: &str) -> Result<Vec<Figure>> {
 /// # Errors
 /// The client's.
 pub fn busy(stage: &mut Stage) -> Result<Vec<Figure>> {
+    // Before the load: to create and remove Services takes long under it, and is no part of what is watched.
+    let calm = calm(stage)?;
     let stop = AtomicBool::new(false);
     let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
@@ -205,7 +218,7 @@ pub fn busy(stage: &mut Stage) -> Result<Vec<Figure>> {
                 }
             });
         }
-        let figures = soak(stage, "all processors busy");
+        let figures = soak(stage, &calm, "all processors busy");
         stop.store(true, Ordering::Relaxed);
         figures
     })
@@ -216,7 +229,8 @@ pub fn busy(stage: &mut Stage) -> Result<Vec<Figure>> {
 /// # Errors
 /// helm's, the client's.
 pub fn limited(stage: &mut Stage) -> Result<Vec<Figure>> {
-    soak(stage, "speakers limited to 10 % of a core")
+    let calm = calm(stage)?;
+    soak(stage, &calm, "speakers limited to 10 % of a core")
 }
 
 #[cfg(test)]

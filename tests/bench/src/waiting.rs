@@ -3,10 +3,11 @@
 use crate::{
     Error, Result, api,
     arp::ArpPort,
-    cluster::{self, LAN_POOL, WIDE_POOL, herald_processes},
+    cluster::{self, LAN_POOL, herald_processes},
     many::{LABEL, Many},
     processor,
     report::{Figure, Stat, Unit},
+    requests,
     stats::millis,
 };
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -30,10 +31,8 @@ pub const METHOD: &str = "1,000 Services ask for a pool that does not exist; clo
 EXTERNAL-IPs: the events of a watch opened before; ARP: then the client asks for every address until each has been answered. \
 The kube-proxies of all four nodes (mode nftables) write rules for each Service at the same time on the same processors";
 
-/// How many.
-const COUNT: usize = Many::THOUSAND.count;
 /// For all of it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Who else works while Services get their addresses: label and programs.
 const OTHERS: [(&str, &[&str]); 3] = [
@@ -60,18 +59,32 @@ fn processor_seconds(cluster: &Cluster) -> Result<Vec<(&'static str, f64)>> {
     Ok(all)
 }
 
-struct Trial {
+/// What was seen of one.
+#[derive(Debug)]
+pub struct Trial {
     /// Milliseconds until each Service had its EXTERNAL-IP, ascending.
-    assigned: Vec<f64>,
+    pub assigned: Vec<f64>,
     /// Seconds until every address was answered by ARP.
-    announced: f64,
+    pub announced: f64,
+    /// Until all were assigned: percent of the processor time that was Herald's own.
+    pub share: f64,
+    /// Milliseconds that the API server took to write a status, and those of it that it waited for etcd; means.
+    pub writes: [f64; 2],
+}
+
+impl Trial {
+    /// Seconds until all were assigned.
+    #[must_use]
+    pub fn end(&self) -> f64 {
+        self.assigned.last().copied().unwrap_or_default() / 1e3
+    }
 }
 
 /// EXTERNAL-IPs with the moment when each was first seen.
 type Seen = BTreeMap<Ipv4Addr, Instant>;
 
 /// Follows the Services until all have an EXTERNAL-IP.
-async fn follow(services: &Api<Service>, mut version: String, seen: &mut Seen) -> Result<()> {
+async fn follow(services: &Api<Service>, mut version: String, count: usize, seen: &mut Seen) -> Result<()> {
     let note = |seen: &mut Seen, service: &Service| {
         if let Some(ip) = api::external_ip(service) {
             seen.entry(ip).or_insert_with(Instant::now);
@@ -80,7 +93,7 @@ async fn follow(services: &Api<Service>, mut version: String, seen: &mut Seen) -
     let params = WatchParams::default().labels(LABEL).timeout(290);
     loop {
         let mut events = services.watch(&params, &version).await?.boxed();
-        while seen.len() < COUNT {
+        while seen.len() < count {
             match events.try_next().await {
                 Ok(Some(WatchEvent::Modified(service))) => note(seen, &service),
                 Ok(Some(WatchEvent::Added(_) | WatchEvent::Deleted(_) | WatchEvent::Bookmark(_))) => {}
@@ -88,7 +101,7 @@ async fn follow(services: &Api<Service>, mut version: String, seen: &mut Seen) -
                 Ok(None | Some(WatchEvent::Error(_))) | Err(_) => break,
             }
         }
-        if seen.len() >= COUNT {
+        if seen.len() >= count {
             return Ok(());
         }
         eprintln!("  the API server ended the watch after {} Services; listing and watching again", seen.len());
@@ -99,40 +112,65 @@ async fn follow(services: &Api<Service>, mut version: String, seen: &mut Seen) -
 }
 
 /// Lets the pool appear; when that was, and when each Service was seen with its address.
-async fn appear(client: kube::Client) -> Result<(Instant, Seen)> {
+async fn appear(client: kube::Client, many: Many) -> Result<(Instant, Seen)> {
+    let count = many.count;
     let services: Api<Service> = Api::namespaced(client.clone(), NAMESPACE);
     let maps: Api<ConfigMap> = Api::namespaced(client, HERALD_NAMESPACE);
     let version = services.list(&ListParams::default().limit(1)).await?.metadata.resource_version.unwrap_or_default();
-    let patch = json!({"data": {"config": cluster::config(&[LAN_POOL, WIDE_POOL])}});
+    let patch = json!({"data": {"config": cluster::config(&[LAN_POOL, many.pool])}});
     let (patch, params) = (Patch::Merge(&patch), PatchParams::default());
     let mut seen = Seen::new();
     let sent = Instant::now();
     let patched = async { maps.patch("config", &params, &patch).await.map_err(Error::from) };
-    let outcome =
-        tokio::time::timeout(PATIENCE, async { futures::try_join!(patched, follow(&services, version, &mut seen)) });
+    let outcome = tokio::time::timeout(PATIENCE, async {
+        futures::try_join!(patched, follow(&services, version, count, &mut seen))
+    });
     match outcome.await {
         Ok(done) => _ = done?,
-        Err(_) => return Err(Error::NotSeen(format!("{COUNT} EXTERNAL-IPs in {PATIENCE:?} ({} came)", seen.len()))),
+        Err(_) => return Err(Error::NotSeen(format!("{count} EXTERNAL-IPs in {PATIENCE:?} ({} came)", seen.len()))),
     }
     Ok((sent, seen))
 }
 
-fn trial(cluster: &Cluster) -> Result<Trial> {
+/// Seconds and number of the status writes that the API server has done so far, and of their requests to etcd.
+fn writes(cluster: &Cluster) -> Result<[[f64; 2]; 2]> {
+    let metrics = requests::metrics(cluster)?;
+    let of = |name: &str, labels: &[(&str, &str)]| {
+        ["sum", "count"].map(|part| requests::sum(&metrics, &format!("{name}_{part}"), labels).unwrap_or_default())
+    };
+    Ok([
+        of(
+            "apiserver_request_duration_seconds",
+            &[("verb", "PATCH"), ("resource", "services"), ("subresource", "status")],
+        ),
+        of("etcd_request_duration_seconds", &[("operation", "update"), ("resource", "services")]),
+    ])
+}
+
+/// Creates them without their pool, lets it appear, and waits for all addresses.
+///
+/// # Errors
+/// Not all Services got an address, or not all addresses an answer.
+pub fn trial(cluster: &Cluster, many: Many) -> Result<Trial> {
     let lab = cluster.lab();
     cluster::clean_services(cluster)?;
     cluster::configure(cluster, &[LAN_POOL])?;
-    Many::THOUSAND.create(cluster)?;
+    many.create(cluster)?;
     // kube-proxy and the controllers of Kubernetes are done with the new Services.
     thread::sleep(Duration::from_secs(5));
     let port = ArpPort::open(lab)?;
+    let written = writes(cluster)?;
     let before = processor_seconds(cluster)?;
-    let (sent, seen) = api::run(lab, appear)?;
-    let spent: Vec<String> = processor_seconds(cluster)?
-        .iter()
-        .zip(before)
-        .map(|((label, after), (_, before))| format!("{label} {:.1}", after - before))
-        .collect();
-    eprintln!("  processor seconds meanwhile: {}", spent.join(", "));
+    let (sent, seen) = api::run(lab, |client| appear(client, many))?;
+    let after = processor_seconds(cluster)?;
+    let spent: Vec<(&str, f64)> =
+        after.into_iter().zip(before).map(|((label, after), (_, before))| (label, after - before)).collect();
+    let words: Vec<String> = spent.iter().map(|(label, spent)| format!("{label} {spent:.1}")).collect();
+    eprintln!("  processor seconds meanwhile: {}", words.join(", "));
+    let [controller, speakers, .., machine] = spent.as_slice() else {
+        return Err(Error::NotSeen("processor time".into()));
+    };
+    let share = (controller.1 + speakers.1) / machine.1 * 100.0;
     for ip in seen.keys() {
         port.ask_until_answered(*ip, Duration::from_millis(20), PATIENCE)?
             .ok_or_else(|| Error::NotSeen(format!("an ARP answer for {ip}")))?;
@@ -140,7 +178,11 @@ fn trial(cluster: &Cluster) -> Result<Trial> {
     let announced = sent.elapsed().as_secs_f64();
     let mut assigned: Vec<f64> = seen.values().map(|at| millis(at.saturating_duration_since(sent))).collect();
     assigned.sort_by(f64::total_cmp);
-    Ok(Trial { assigned, announced })
+    let [status, etcd] = writes(cluster)?;
+    let mean =
+        |[seconds, count]: [f64; 2], [before, counted]: [f64; 2]| (seconds - before) / (count - counted).max(1.0) * 1e3;
+    let writes = [mean(status, written[0]), mean(etcd, written[1])];
+    Ok(Trial { assigned, announced, share, writes })
 }
 
 /// Every address of `ips` has an answer.
@@ -166,24 +208,33 @@ pub fn all_answered(port: &ArpPort, ips: &[Ipv4Addr]) -> Result<()> {
 /// # Errors
 /// Not all Services got an address, or not all addresses an answer.
 pub fn measure(cluster: &Cluster, trials: usize) -> Result<Vec<Figure>> {
-    let (mut all, mut last, mut announced) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut all, mut seen) = (Vec::new(), Vec::new());
     for number in 0..trials {
-        let trial = trial(cluster)?;
-        let end = trial.assigned.last().copied().unwrap_or_default() / 1e3;
+        let trial = trial(cluster, Many::THOUSAND)?;
         eprintln!(
-            "  trial {} of {trials}: all assigned after {end:.2} s, all answered by ARP after {:.2} s",
+            "  trial {} of {trials}: all assigned after {:.2} s, all answered by ARP after {:.2} s; a status write took the API server {:.0} ms, {:.1} ms of it etcd",
             number + 1,
-            trial.announced
+            trial.end(),
+            trial.announced,
+            trial.writes[0],
+            trial.writes[1]
         );
-        last.push(end);
-        announced.push(trial.announced);
-        all.extend(trial.assigned);
+        all.extend(trial.assigned.iter().copied());
+        seen.push(trial);
     }
+    let of = |value: fn(&Trial) -> f64| seen.iter().map(value).collect::<Vec<f64>>();
     // They stay: the next benchmark looks at the cluster that has them.
     Ok(vec![
-        Figure::new("1,000 waiting Services: pool appears -> all assigned", Unit::Seconds, &last)?
+        Figure::new("1,000 waiting Services: pool appears -> all assigned", Unit::Seconds, &of(Trial::end))?
             .target(Stat::Max, 3.0),
         Figure::new("- each of them", Unit::Millis, &all)?,
-        Figure::new("- pool appears -> all answered by ARP", Unit::Seconds, &announced)?,
+        Figure::new("- pool appears -> all answered by ARP", Unit::Seconds, &of(|it| it.announced))?,
+        Figure::new(
+            "- Herald's share of the processor time until all are assigned",
+            Unit::Percent,
+            &of(|it| it.share),
+        )?,
+        Figure::new("- the API server's own time for a status write, mean", Unit::Millis, &of(|it| it.writes[0]))?,
+        Figure::new("- of it for etcd, mean", Unit::Millis, &of(|it| it.writes[1]))?,
     ])
 }
