@@ -178,15 +178,18 @@ fn trial(stage: &Stage, ip: Ipv4Addr) -> Result<Seen> {
     let to = SocketAddr::from((ip, HTTP_PORT));
     let seen = thread::scope(|scope| {
         let asking = scope.spawn(|| api::run_at(lab, stage.subject.client, || async { Ok(attempts(to, &stop).await) }));
+        // It watches when the node dies.
+        let watching = scope.spawn(|| api::run(lab, |api| follow(api, node, false)));
         thread::sleep(BEFORE);
         let died = Instant::now();
-        let observed = Fault::PowerLoss.begin(lab, node).and_then(|()| api::run(lab, |api| follow(api, node, false)));
-        if observed.is_ok() {
+        let begun = Fault::PowerLoss.begin(lab, node);
+        let left = watching.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if left.is_ok() {
             thread::sleep((died + WINDOW).saturating_duration_since(Instant::now()));
         }
         stop.store(true, Ordering::Relaxed);
         let attempts = asking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        Seen::of(&attempts, died, observed?)
+        begun.and(Seen::of(&attempts, died, left?))
     });
     Fault::PowerLoss.end(lab, node)?;
     stage.subject.await_running(lab, node)?;
@@ -312,5 +315,30 @@ mod tests {
         // One that was under way may have been caught by it.
         let (attempts, died) = minute(|at| (-0.5..0.0).contains(&at));
         assert!(Seen::of(&attempts, died, died).unwrap().failed < f64::EPSILON);
+    }
+
+    #[tokio::test]
+    async fn one_that_hangs_holds_up_nobody() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (to, stop) = (listener.local_addr().unwrap(), AtomicBool::new(false));
+        let server = async {
+            let mut held = Vec::new();
+            for number in 0..8 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                if number % 2 == 0 {
+                    held.push(stream);
+                } else {
+                    assert!(stream.read(&mut [0; 512]).await.unwrap() > 0);
+                    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nme\n").await.unwrap();
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+            // Until their time is over.
+            sleep(LIMIT * 2).await;
+        };
+        let (mut all, ()) = tokio::join!(attempts(to, &stop), server);
+        all.sort_by_key(|attempt| attempt.sent);
+        let answered: Vec<bool> = all.iter().take(8).map(|attempt| attempt.answered).collect();
+        assert_eq!(answered, [false, true, false, true, false, true, false, true]);
     }
 }
