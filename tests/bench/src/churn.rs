@@ -59,6 +59,8 @@ fn slice(number: usize) -> EndpointSlice {
 /// # Errors
 /// The API server's.
 pub fn begin(cluster: &Cluster) -> Result<()> {
+    // Those of a run that was interrupted.
+    end(cluster)?;
     api::run(cluster.lab(), |client| async move {
         let slices: Api<EndpointSlice> = Api::namespaced(client, NAMESPACE);
         let new = futures::stream::iter(0..SLICES).map(|number| {

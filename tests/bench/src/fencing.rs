@@ -206,7 +206,14 @@ fn trial(stage: &Stage, ip: Ipv4Addr) -> Result<Seen> {
 /// Creates pods and Service; its address, when every new connection is answered.
 fn serve(stage: &Stage) -> Result<Ipv4Addr> {
     let workers = u32::try_from(stage.subject.nodes.len()).unwrap_or(u32::MAX);
-    stage.cluster.deploy(&Deployment::new(NAME, workers).on(&stage.subject.nodes))?;
+    let mut spread = Deployment::new(NAME, workers).on(&stage.subject.nodes).object();
+    if let Some(rule) = spread.pointer_mut("/spec/template/spec/topologySpreadConstraints/0") {
+        // The share of the dead node is to be the same in each trial.
+        rule["whenUnsatisfiable"] = "DoNotSchedule".into();
+    }
+    stage.cluster.apply(&[spread])?;
+    let target = format!("deployment/{NAME}");
+    stage.lab().kubectl(&["-n", NAMESPACE, "rollout", "status", &target, "--timeout=120s"])?;
     let ip = api::run(stage.lab(), |client| async move {
         let services: Api<Service> = Api::namespaced(client, NAMESPACE);
         let mut service = api::load_balancer(NAME, LAN_POOL.0);
