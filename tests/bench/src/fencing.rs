@@ -174,6 +174,8 @@ fn victim(stage: &Stage, ip: Ipv4Addr) -> Result<Host> {
 }
 
 fn trial(stage: &Stage, ip: Ipv4Addr) -> Result<Seen> {
+    // Also that of the node which was away: a majority of them is asked.
+    stage.subject.await_ready(stage.lab())?;
     let (lab, node, stop) = (stage.lab(), victim(stage, ip)?, AtomicBool::new(false));
     let to = SocketAddr::from((ip, HTTP_PORT));
     let seen = thread::scope(|scope| {

@@ -2,16 +2,19 @@
 
 use crate::{
     Error, Result, api,
-    cluster::{self, AT_ONCE, HUGE_POOL, LAN_POOL, Pool, WIDE_POOL},
+    cluster::{self, AT_ONCE, HUGE_POOL, LAN_POOL, PATIENCE, Pool, WIDE_POOL},
 };
 use futures::{StreamExt as _, TryStreamExt as _};
 use herald_e2e::{Cluster, NAMESPACE};
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{
     Api,
     api::{ListParams, PostParams},
 };
-use std::net::Ipv4Addr;
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
 /// So many Services in one pool.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +26,9 @@ pub struct Many {
     /// Whether each port gets a node port as well, as by default: there are 2,768.
     node_ports: bool,
 }
+
+/// Between two looks at what Kubernetes made of them.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Label of all of them.
 pub const LABEL: &str = "many=yes";
@@ -81,6 +87,29 @@ impl Many {
             });
             new.buffer_unordered(AT_ONCE).try_for_each(|_| async { Ok(()) }).await?;
             Ok(true)
+        })
+    }
+
+    /// Waits until Kubernetes has made an EndpointSlice for each: its work on them must not be part of what is measured.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn await_endpoints(self, cluster: &Cluster) -> Result<()> {
+        api::run(cluster.lab(), |client| async move {
+            let slices: Api<EndpointSlice> = Api::namespaced(client, NAMESPACE);
+            let (start, wanted) = (Instant::now(), i64::try_from(self.count).unwrap_or(i64::MAX));
+            loop {
+                // One, and how many there are besides: a list of all is work again.
+                let one = slices.list_metadata(&ListParams::default().limit(1)).await?;
+                let there = one.metadata.remaining_item_count.unwrap_or_default() + 1;
+                if there >= wanted {
+                    return Ok(());
+                }
+                if start.elapsed() > PATIENCE * 3 {
+                    return Err(Error::NotSeen(format!("{wanted} EndpointSlices ({there} came)")));
+                }
+                tokio::time::sleep(LOOK).await;
+            }
         })
     }
 

@@ -156,7 +156,8 @@ pub fn trial(cluster: &Cluster, many: Many) -> Result<Trial> {
     cluster::clean_services(cluster)?;
     cluster::configure(cluster, &[LAN_POOL])?;
     many.create(cluster)?;
-    // kube-proxy and the controllers of Kubernetes are done with the new Services.
+    many.await_endpoints(cluster)?;
+    // kube-proxies write rules for them a while longer.
     thread::sleep(Duration::from_secs(5));
     let port = ArpPort::open(lab)?;
     let written = writes(cluster)?;
