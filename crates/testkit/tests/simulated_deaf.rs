@@ -202,7 +202,7 @@ fn where_multicast_passes_one_way_only_datagrams_go_the_other() {
         let away = |node: &&str| {
             lan.changes(node).iter().filter(|(_, change)| matches!(change, Change::Restarting(_))).count()
         };
-        assert!(NODES[..count].iter().map(|node| away(node)).sum::<usize>() < count, "it is not tried again and again");
+        assert!(NODES[..count].iter().map(away).sum::<usize>() < count, "it is not tried again and again");
         assert!(NODES[..count].iter().all(|node| standing(&lan, node) == Standing::Present));
         lan.heal();
         steady.run(&mut lan, SETTLE);
