@@ -1,8 +1,8 @@
 //! What the speaker is told on its command line.
 
-use crate::links::exclude::DEFAULT_EXCLUDED;
+use crate::{links::exclude::DEFAULT_EXCLUDED, net::health::HealthUrl};
 use clap::Args;
-use herald_core::{announce::conflict::Policy, time::Timing};
+use herald_core::{announce::conflict::Policy, reason::Reason, time::Timing};
 use herald_runtime::config::{Common, duration};
 use std::{path::PathBuf, time::Duration};
 
@@ -33,6 +33,10 @@ pub struct SpeakerConfig {
     /// For how long a node that returned has to be ready before addresses move back to it (0s to 600s)
     #[arg(long, default_value = "10s", value_parser = wait)]
     pub hold_off: Duration,
+    /// Health endpoint of this node's data plane: addresses do not move here while it is not well, and away from here when it says so for
+    /// long; one that never answers on any node is no obstacle; "" = not asked
+    #[arg(long, default_value = "http://127.0.0.1:10256/healthz", value_parser = health)]
+    pub data_plane_health: DataPlaneHealth,
     /// Folder that outlives a restart of the container: what is needed to go on without the API server is kept there, also the hello key
     #[arg(long)]
     pub state_dir: Option<PathBuf>,
@@ -53,6 +57,18 @@ fn timing(text: &str) -> Result<Timing, String> {
     }
 }
 
+/// Where to ask for the health of the data plane, if at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataPlaneHealth(pub Option<HealthUrl>);
+
+fn health(text: &str) -> Result<DataPlaneHealth, String> {
+    if text.is_empty() {
+        return Ok(DataPlaneHealth(None));
+    }
+    let url = text.parse::<HealthUrl>();
+    url.map(|url| DataPlaneHealth(Some(url))).map_err(|why| why.advice())
+}
+
 /// A duration of up to ten minutes.
 fn wait(text: &str) -> Result<Duration, String> {
     let most = Duration::from_secs(600);
@@ -70,6 +86,14 @@ mod tests {
         for bad in ["601s", "-1s", "long"] {
             assert!(wait(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn health_endpoints() {
+        assert_eq!(health(""), Ok(DataPlaneHealth(None)));
+        let url = "http://127.0.0.1:10256/healthz";
+        assert_eq!(health(url).unwrap().0.unwrap().to_string(), url);
+        assert!(health("http://localhost:10256/healthz").unwrap_err().contains("IP address"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! No rule stands here. What is waited for: hellos, sights, links, the cluster's state, keys, standby, deadlines and the end.
 
 use crate::{
+    data_plane::Asked,
     links::Links,
     metrics::{Changes, Gratuitous, Scrape},
     net::{
@@ -88,6 +89,8 @@ pub struct Resources {
     pub keys: watch::Receiver<Arc<Keys>>,
     /// Whether to stand by; `None` = not known yet, which is the same.
     pub standby: watch::Receiver<Option<bool>>,
+    /// What the health endpoint of this node's data plane says.
+    pub data_plane: watch::Receiver<Asked>,
     /// Requests for the whole state.
     pub debug: mpsc::Receiver<DebugRequest>,
     /// Where numbers for metrics are published.
@@ -150,6 +153,7 @@ impl Driver {
         // Standby first: until it is known that MetalLB is not there, no frame is sent.
         self.take_standby();
         self.take_keys();
+        self.take_data_plane();
         self.follow_links();
         self.take_observed();
         let mut release = Box::pin(sleep(RELEASE));
@@ -166,6 +170,7 @@ impl Driver {
                 Ok(()) = self.resources.observed.changed() => self.take_observed(),
                 Ok(()) = self.resources.keys.changed() => self.take_keys(),
                 Ok(()) = self.resources.standby.changed() => self.take_standby(),
+                Ok(()) = self.resources.data_plane.changed() => self.take_data_plane(),
                 Some(request) = self.resources.debug.recv() => self.show(request),
                 () = sleep(pause) => {}
                 () = sleep(REOPEN), if reopen => self.follow_links(),
@@ -258,12 +263,18 @@ impl Driver {
         self.publish();
     }
 
+    fn take_data_plane(&mut self) {
+        let asked = self.resources.data_plane.borrow_and_update().clone();
+        self.input(Input::DataPlane { is: asked.is(), has_health: asked.has_health });
+    }
+
     fn show(&self, request: DebugRequest) {
         let shown = Shown {
             node: &self.resources.me.node,
             speaker: &self.speaker,
             ports: &self.ports,
             links: &self.resources.links.borrow(),
+            data_plane: &self.resources.data_plane.borrow(),
             notes: &self.notes,
             gratuitous: &self.gratuitous,
             now: boottime(),
@@ -440,6 +451,7 @@ impl Driver {
             gratuitous: self.gratuitous.clone(),
             changes: self.changes.clone(),
             lost: self.lost.nodes().clone(),
+            data_plane: self.speaker.data_plane(),
             datagrams: self.udp.as_ref().map(|udp| Arc::clone(udp.counters())),
         }));
     }
@@ -461,6 +473,9 @@ fn tell(link: &herald_core::LinkName, change: &Change) {
         Change::Joined(peer) => tracing::info!(%link, peer = node(peer), "peer heard"),
         Change::Left(peer, why) => tracing::warn!(%link, peer = node(peer), ?why, "peer is gone: {why}"),
         Change::Ready(peer, ready) => tracing::info!(%link, peer = node(peer), ready, "peer's readiness"),
+        Change::DataPlane(peer, plane) => {
+            tracing::info!(%link, peer = node(peer), ?plane, "what the peer says of its data plane")
+        }
         Change::Presumed(peer, true) => tracing::warn!(
             %link,
             peer = node(peer),

@@ -5,6 +5,7 @@
 
 mod apply;
 mod config;
+pub mod data_plane;
 pub mod driver;
 pub mod links;
 pub mod metrics;
@@ -87,6 +88,7 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
     let membership = readiness.condition("membership", Weight::Blocking);
     let standing_by = readiness.condition("standby", Weight::Informative);
     let saving = readiness.condition("saved state", Weight::Informative);
+    let plane = readiness.condition("data plane", Weight::Informative);
     let store = config.state_dir.clone().map(Store::new);
     let found = saved::load(store.as_ref(), &node, &saving);
     let (offer, offer_now) = watch::channel(None);
@@ -94,6 +96,9 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
     registry.add(shown.metrics.clone());
     let (scrape, scraped) = watch::channel(Arc::new(Scrape::default()));
     registry.add(Process::new("speaker"));
+    let asks = data_plane::AskMetrics::default();
+    registry.add(asks.clone());
+    let data_plane = data_plane::start(config.data_plane_health.0.clone(), plane, asks);
     let (observed, served) = observe::start(&clients.main, &config, shown, offer_now.clone(), &shutdown);
     registry.add(ScrapeCollector { scrape: scraped.clone(), observed: observed.clone() });
     let saved_at = Gauge::default();
@@ -158,6 +163,7 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
         observed,
         keys,
         standby,
+        data_plane,
         debug,
         scrape,
         membership,

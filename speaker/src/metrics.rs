@@ -19,6 +19,7 @@ use herald_runtime::metrics::{
     Collect,
     text::{Exposition, Kind},
 };
+use herald_wire::hello::DataPlane;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -111,6 +112,9 @@ const fn label(change: &Change) -> &'static str {
         Change::Back(_) => "back",
         Change::Ready(_, true) => "ready",
         Change::Ready(_, false) => "not_ready",
+        Change::DataPlane(_, DataPlane::Ready) => "data_plane_ready",
+        Change::DataPlane(_, DataPlane::NotReady) => "data_plane_not_ready",
+        Change::DataPlane(_, DataPlane::Failed) => "data_plane_failed",
         Change::Presumed(_, true) => "presumed",
         Change::Presumed(_, false) => "not_presumed",
         Change::Links(_) => "links",
@@ -161,6 +165,8 @@ pub struct Scrape {
     pub changes: Changes,
     /// Nodes that this speaker misses on every link.
     pub lost: BTreeSet<NodeName>,
+    /// How this node's data plane is, as far as that counts.
+    pub data_plane: DataPlane,
     /// What happened to unicast hellos.
     pub datagrams: Option<Arc<HelloCounters>>,
 }
@@ -180,6 +186,7 @@ impl Collect for ScrapeCollector {
             services_silent(&snapshot, node, out);
         }
         scrape.announced(out);
+        scrape.data_plane(out);
         scrape.addresses(out);
         scrape.links(out);
         scrape.hellos(out);
@@ -219,6 +226,19 @@ impl Scrape {
             for ip in &announced.addresses {
                 family.sample(&[("service", service), ("protocol", &"layer2"), ("node", node), ("ip", ip)], 1);
             }
+        }
+    }
+
+    fn data_plane(&self, out: &mut Exposition) {
+        let mut family = out.family(
+            Kind::Gauge,
+            "herald_data_plane",
+            "1 for how this node's data plane is: ready, not_ready (addresses do not move here) or failed (they move away, if another node's is better).",
+        );
+        for (plane, state) in
+            [(DataPlane::Ready, "ready"), (DataPlane::NotReady, "not_ready"), (DataPlane::Failed, "failed")]
+        {
+            family.sample(&[("state", &state)], u8::from(self.data_plane == plane));
         }
     }
 

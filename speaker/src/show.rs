@@ -1,9 +1,9 @@
 //! `/debug/state`: everything this speaker knows and decided, rendered when somebody asks.
 
-use crate::{links::Links, metrics::Gratuitous, net::answer::Answer, ports::Ports};
+use crate::{data_plane::Asked, links::Links, metrics::Gratuitous, net::answer::Answer, ports::Ports};
 use herald_api::state::{
-    self, AnswerState, ClaimState, EvacuationState, GroupState, Known, LinkState, MemberState, MoveState, ServiceState,
-    SnapshotState, SpeakerState, VerdictState,
+    self, AnswerState, ClaimState, DataPlaneState, EvacuationState, GroupState, Health, Known, LinkState, MemberState,
+    MoveState, ServiceState, SnapshotState, SpeakerState, VerdictState,
 };
 use herald_core::{
     LinkName, NodeName,
@@ -14,7 +14,7 @@ use herald_core::{
     time::Moment,
 };
 use herald_runtime::admin::DebugRequest;
-use herald_wire::Mac;
+use herald_wire::{Mac, hello::DataPlane};
 use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -61,6 +61,7 @@ pub(crate) struct Shown<'a> {
     pub(crate) speaker: &'a Speaker,
     pub(crate) ports: &'a Ports,
     pub(crate) links: &'a Links,
+    pub(crate) data_plane: &'a Asked,
     pub(crate) notes: &'a Notes,
     pub(crate) gratuitous: &'a Gratuitous,
     pub(crate) now: Moment,
@@ -105,9 +106,21 @@ impl Shown<'_> {
             obstacles: state.obstacles.iter().map(Into::into).collect(),
             snapshot: self.snapshot(),
             links: self.links(&state),
+            data_plane: self.data_plane(),
             reasons,
             groups,
             services: services.collect(),
+        }
+    }
+
+    fn data_plane(&self) -> DataPlaneState {
+        let asked = self.data_plane;
+        let counts = self.speaker.data_plane() != DataPlane::Ready;
+        DataPlaneState {
+            url: asked.url.as_deref().map(str::to_owned),
+            has_answered: asked.has_health,
+            health: health(self.speaker.data_plane()),
+            not_ready: asked.why.as_ref().filter(|_| counts).map(Into::into),
         }
     }
 
@@ -166,6 +179,7 @@ impl Shown<'_> {
                 known,
                 silent_ms: state.heard.get(node).map(|heard| millis(*heard, self.now)),
                 links: member.links.iter().map(ToString::to_string).collect(),
+                data_plane: health(member.data_plane),
             };
             (node.to_string(), shown)
         };
@@ -198,6 +212,14 @@ impl Shown<'_> {
         let table = port.table();
         let others = table.addresses.iter().filter(|(_, answer)| answer.claim != table.mac);
         others.map(|(address, answer)| (*address, answer.claim.to_string())).collect()
+    }
+}
+
+const fn health(plane: DataPlane) -> Health {
+    match plane {
+        DataPlane::Ready => Health::Ready,
+        DataPlane::NotReady => Health::NotReady,
+        DataPlane::Failed => Health::Failed,
     }
 }
 

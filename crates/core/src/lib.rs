@@ -12,6 +12,7 @@
 //! | [`allocate`] | which Service gets which address |
 //! | [`time`] | moments and the timing of a link |
 //! | [`membership`] | which speakers are there, per link |
+//! | [`data_plane`] | whether this node's data plane can take addresses over |
 //! | [`ownership`] | which speaker answers for an address, per link |
 //! | [`announce`] | what is answered and said about owned addresses |
 //! | [`speaker`] | all of a node's announcing as one state machine: inputs and moments in, effects out |
@@ -19,6 +20,7 @@
 pub mod allocate;
 pub mod announce;
 pub mod config;
+pub mod data_plane;
 pub mod fence;
 pub mod labels;
 pub mod membership;

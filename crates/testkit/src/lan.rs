@@ -16,7 +16,7 @@ use herald_core::{
 };
 use herald_wire::{
     Mac,
-    hello::{ClusterId, Hello},
+    hello::{ClusterId, DataPlane, Hello},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -83,6 +83,8 @@ struct Host {
     said: Option<Arc<Hello>>,
     /// Links without carrier.
     down: BTreeSet<LinkName>,
+    /// What its speaker knows of its data plane, also the next one.
+    data_plane: DataPlane,
 }
 
 /// A frame on its way to a link.
@@ -223,6 +225,7 @@ impl Lan {
             wakes: None,
             said: None,
             down: BTreeSet::new(),
+            data_plane: DataPlane::default(),
         };
         for address in host.links.iter().flat_map(|(_, link)| &link.addresses) {
             self.stations.entry(address.ip()).or_default().push(node.into());
@@ -244,7 +247,8 @@ impl Lan {
         let host = self.host(node);
         let me = Identity { cluster: CLUSTER, node: node.into(), incarnation };
         let mut speaker = Speaker::new(me, timing).with_moves(moves).with_policy(policy);
-        for input in [Input::Links(host.usable()), Input::Key(true), Input::Snapshot(snapshot)] {
+        let plane = Input::DataPlane { is: host.data_plane, has_health: host.data_plane == DataPlane::Ready };
+        for input in [plane, Input::Links(host.usable()), Input::Key(true), Input::Snapshot(snapshot)] {
             speaker.handle(input, now);
         }
         host.speaker = Some(speaker);
@@ -305,6 +309,12 @@ impl Lan {
         }
         let links = Input::Links(host.usable());
         self.input(node, links);
+    }
+
+    /// A node's data plane is like this from now on, also after it was off.
+    pub fn set_data_plane(&mut self, node: &str, data_plane: DataPlane) {
+        self.host(node).data_plane = data_plane;
+        self.input(node, Input::DataPlane { is: data_plane, has_health: true });
     }
 
     /// Changes the state of the cluster that everybody decides on.

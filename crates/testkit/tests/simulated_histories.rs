@@ -12,6 +12,7 @@ use herald_testkit::{
     build,
     lan::{Lan, Random},
 };
+use herald_wire::hello::DataPlane;
 use std::{
     collections::{BTreeMap, BTreeSet},
     env,
@@ -76,6 +77,8 @@ enum Happening {
     Exclude(Option<&'static str>),
     /// Only this node knows yet.
     ExcludeKnownTo(&'static str, Option<&'static str>),
+    /// A node's data plane is like this, and it says so.
+    Plane(&'static str, DataPlane),
     Nothing,
 }
 
@@ -164,7 +167,7 @@ impl History {
         let runs = !self.off.contains(node) && !self.away.contains_key(node);
         let excluded = Some(node).filter(|_| self.random.below(3) > 0);
         let millis = self.random.below(3000);
-        match self.random.below(17) {
+        match self.random.below(19) {
             0 if self.off.len() + 1 < self.nodes.len() && runs => Happening::PowerOff(node),
             1 | 2 if self.off.contains(node) => Happening::PowerOn(node),
             3 if runs => Happening::Restart(node, true, millis),
@@ -179,6 +182,10 @@ impl History {
             13 => Happening::Exclude(excluded),
             14 => Happening::ExcludeKnownTo(other, excluded),
             15 => Happening::Deaf(node),
+            16 | 17 => {
+                let planes = [DataPlane::Ready, DataPlane::NotReady, DataPlane::Failed];
+                Happening::Plane(node, planes[usize::try_from(millis % 3).unwrap()])
+            }
             _ => Happening::Nothing,
         }
     }
@@ -228,6 +235,7 @@ impl History {
                 (self.version, self.agreed) = (self.version + 1, false);
                 lan.set_snapshot_of(knows, cluster(&self.nodes, node, self.version));
             }
+            Happening::Plane(node, plane) => lan.set_data_plane(node, plane),
             Happening::Nothing => {}
         }
     }
@@ -260,6 +268,7 @@ impl History {
         for node in std::mem::take(&mut self.off) {
             self.lan.power_on(node);
         }
+        self.nodes.iter().for_each(|node| self.lan.set_data_plane(node, DataPlane::Ready));
         self.happen(Happening::Exclude(self.excluded));
         // Who was suspended or restarts comes back within three seconds.
         self.pass(ms(3000) + MOVES.hold_off + FORCE + PLANNED);

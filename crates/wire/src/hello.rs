@@ -78,6 +78,22 @@ pub struct Flags {
     pub leaving: bool,
     /// Goes away for a moment (an upgrade): its node still forwards.
     pub restarting: bool,
+    /// Whether what is behind its addresses works.
+    pub data_plane: DataPlane,
+    /// Whether its data plane has a health endpoint: then those of other nodes are expected to have one.
+    pub has_health: bool,
+}
+
+/// What a speaker says about its node's data plane: what passes packets from an address to the pods (kube-proxy).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DataPlane {
+    /// It works, as far as is known. Older speakers say nothing else, and understand nothing else.
+    #[default]
+    Ready,
+    /// It is not to be given addresses yet; what it has it keeps.
+    NotReady,
+    /// It fails, and has for long: it is not to have addresses.
+    Failed,
 }
 
 /// One usable link of a speaker.

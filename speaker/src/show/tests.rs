@@ -1,10 +1,12 @@
 use super::*;
 use crate::{
+    data_plane::Asked,
     links::{Link, Unusable},
     net::hello_io::Keys,
     ports::Sinks,
 };
 use herald_core::{
+    data_plane::NotReady,
     membership::Identity,
     node::{Evacuation, Node},
     ownership::{Announceable, Dropped, Snapshot},
@@ -64,6 +66,7 @@ fn speaker() -> Speaker {
     };
     speaker.handle(Input::Snapshot(Arc::new(snapshot)), at(1));
     speaker.handle(Input::Standby(true), at(1));
+    speaker.handle(Input::DataPlane { is: DataPlane::NotReady, has_health: true }, at(1));
     speaker
 }
 
@@ -82,6 +85,7 @@ async fn what_is_known_is_told_with_reasons() {
         speaker: &speaker,
         ports: &ports,
         links: &links,
+        data_plane: &Asked { url: Some("http://127.0.0.1:1/".into()), has_health: true, why: Some(NotReady::Absent) },
         notes: &Notes { snapshot: Some(at(2)), ..Notes::default() },
         gratuitous: &Gratuitous::default(),
         now: at(5),
@@ -89,6 +93,9 @@ async fn what_is_known_is_told_with_reasons() {
     let state = shown.state(&request(None).await);
     let codes: Vec<&str> = state.obstacles.iter().map(|why| why.code.as_str()).collect();
     assert_eq!(codes, ["no_key", "standby", "no_link"]);
+    let plane = &state.data_plane;
+    assert_eq!((plane.health, plane.url.as_deref()), (Health::NotReady, Some("http://127.0.0.1:1/")));
+    assert_eq!(plane.not_ready.as_ref().unwrap().code, "absent");
     let until = Some("1970-01-01T00:01:00Z".to_owned());
     let evacuation = EvacuationState { why: "herald evacuate was asked for it".to_owned(), until };
     let evacuated = [("a".to_owned(), evacuation)].into();

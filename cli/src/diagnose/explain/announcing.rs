@@ -15,7 +15,7 @@ use herald_api::{
 use herald_core::{ownership::Dropped, reason::Reason};
 use std::{collections::BTreeMap, net::IpAddr};
 
-fn addresses(subject: &Subject) -> &[IpAddr] {
+pub(super) fn addresses(subject: &Subject) -> &[IpAddr] {
     subject.service.as_ref().map(|service| service.addresses.as_slice()).unwrap_or_default()
 }
 
@@ -65,9 +65,9 @@ pub(super) fn advertisement(herald: &Herald, subject: &Subject) -> Step {
 }
 
 /// A verdict on the Service's group, with the speakers and links that see it so.
-type View<'a> = (&'a VerdictState, Vec<(&'a SpeakerState, &'a str)>);
+pub(super) type View<'a> = (&'a VerdictState, Vec<(&'a SpeakerState, &'a str)>);
 
-fn views<'a>(herald: &'a Herald, subject: &Subject) -> Vec<View<'a>> {
+pub(super) fn views<'a>(herald: &'a Herald, subject: &Subject) -> Vec<View<'a>> {
     let mut views: Vec<View<'a>> = Vec::new();
     for speaker in herald.asked() {
         let groups = speaker.groups.iter().filter(|group| group.services.contains(&subject.key));
@@ -387,27 +387,5 @@ pub(super) fn endpoints(herald: &Herald, subject: &Subject) -> Step {
             "ask again in a second; if it lasts, see whether that speaker follows the API server",
         ),
         None => Step::ok(STEP, format!("endpoints: {all}, ready on {nodes}")),
-    }
-}
-
-/// What lies behind the answer.
-pub(super) fn data_plane(herald: &Herald, _: &Subject) -> Step {
-    const STEP: &str = "data plane";
-    match &herald.proxy {
-        Some(proxy) if proxy.mode == "ipvs" && !proxy.strict_arp => Step::failing(
-            STEP,
-            "strict_arp",
-            "kube-proxy runs in IPVS mode without strictARP: every node's kernel answers ARP for the address",
-            "set ipvs.strictARP: true in the ConfigMap kube-proxy of kube-system, and restart kube-proxy",
-        ),
-        proxy => {
-            let mode = proxy.as_ref().map(|proxy| proxy.mode.as_str()).filter(|mode| !mode.is_empty());
-            let seen = mode
-                .map_or("not looked at".to_owned(), |mode| format!("kube-proxy in mode {mode}, not looked at further"));
-            Step::unknown(STEP, seen).hint(
-                "not_looked_at",
-                "try the port from outside of the cluster (a ping is no test); see docs/troubleshooting.md, section 4",
-            )
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! `herald explain service`: from the Service to its clients, step by step; the first that fails is the one to repair. Pure.
 
 mod announcing;
+mod data_plane;
 mod giving;
 #[cfg(test)]
 mod tests;
@@ -40,7 +41,7 @@ const STEPS: [(&str, Judge); 11] = [
     ("answers", announcing::answers),
     ("conflict", announcing::conflict),
     ("endpoints", announcing::endpoints),
-    ("data plane", announcing::data_plane),
+    ("data plane", data_plane::data_plane),
 ];
 
 /// Walks all steps.

@@ -8,14 +8,16 @@ use crate::diagnose::{
 use herald_api::{
     endpoints::{Endpoint, Slice},
     state::{
-        AnswerState, ClaimState, ConfigurationState, ControllerState, DecisionState, GroupState, Known, LinkState,
-        MemberState, NoteState, PoolState, ProblemState, ServiceState, SnapshotState, SpeakerState, VerdictState, Why,
+        AnswerState, ClaimState, ConfigurationState, ControllerState, DataPlaneState, DecisionState, GroupState,
+        Health, Known, LinkState, MemberState, NoteState, PoolState, ProblemState, ServiceState, SnapshotState,
+        SpeakerState, VerdictState, Why,
     },
 };
 use herald_core::{
     ServiceKey,
     allocate::Refusal,
     announce::conflict::Withheld,
+    data_plane::NotReady,
     membership::Standing,
     ownership::{Dropped, Silent},
     reason::Reason,
@@ -54,7 +56,16 @@ fn leader() -> ControllerState {
 fn speaker(node: &str) -> SpeakerState {
     let member = |other: &str| {
         let known = if other == node { Known::Own } else { Known::Hello };
-        (other.to_owned(), MemberState { ready: true, known, silent_ms: None, links: vec!["eth0".to_owned()] })
+        (
+            other.to_owned(),
+            MemberState {
+                ready: true,
+                known,
+                silent_ms: None,
+                links: vec!["eth0".to_owned()],
+                data_plane: Health::Ready,
+            },
+        )
     };
     let answer = AnswerState { requests: 7, answers: 7, announced: 14, announced_ms: Some(2000), ..Default::default() };
     let link = LinkState {
@@ -461,6 +472,43 @@ fn the_endpoints_and_what_lies_behind() {
         world.herald.proxy = proxy;
         assert_eq!(world.explain().first_failing, None);
     }
+}
+
+#[test]
+fn data_planes_that_are_not_ready() {
+    let plane = |why: NotReady, health| DataPlaneState {
+        url: Some("http://127.0.0.1:10256/healthz".to_owned()),
+        has_answered: true,
+        health,
+        not_ready: Some((&why).into()),
+    };
+    fails("data plane", "failed", "a announces it, and its data plane fails", |world| {
+        world.speaker(0).data_plane = plane(NotReady::Failed(503), Health::Failed);
+    });
+    // One that neither answers nor is to answer, then one that answers, and one that waits.
+    let seen = |change: &dyn Fn(&mut World)| {
+        let mut world = World::new();
+        change(&mut world);
+        let explanation = world.explain();
+        assert_eq!(explanation.first_failing, None);
+        explanation.steps.last().unwrap().seen.clone()
+    };
+    let absent = |index: usize| {
+        move |world: &mut World| {
+            world.speaker(index).data_plane = plane(NotReady::Absent, Health::NotReady);
+        }
+    };
+    assert_eq!(seen(&absent(1)), ["not looked at"]);
+    let text = "its data plane is not ready: its health endpoint does not answer";
+    assert_eq!(seen(&absent(0)), ["not looked at".to_owned(), format!("a announces it; {text}")]);
+    let waits = |world: &mut World| {
+        absent(1)(world);
+        for index in 0..3 {
+            let group = &mut world.speaker(index).groups[0];
+            group.links.get_mut("eth0").unwrap().owner = Some("b".to_owned());
+        }
+    };
+    assert_eq!(seen(&waits), ["not looked at".to_owned(), format!("b is to have it, and waits; {text}")]);
 }
 
 #[test]

@@ -10,8 +10,8 @@ pub use controller::{
     ConfigurationState, ControllerState, CountState, DecisionState, NoteState, PoolState, ProblemState,
 };
 pub use speaker::{
-    AnswerState, ClaimState, EvacuationState, GroupState, Known, LinkState, MemberState, MoveState, ServiceState,
-    SnapshotState, SpeakerState, VerdictState,
+    AnswerState, ClaimState, DataPlaneState, EvacuationState, GroupState, Health, Known, LinkState, MemberState,
+    MoveState, ServiceState, SnapshotState, SpeakerState, VerdictState,
 };
 
 use herald_core::reason::Reason;

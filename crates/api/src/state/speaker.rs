@@ -23,6 +23,8 @@ pub struct SpeakerState {
     pub snapshot: Option<SnapshotState>,
     /// All links but loopback, used or not.
     pub links: BTreeMap<String, LinkState>,
+    /// How what passes packets on is, on its node.
+    pub data_plane: DataPlaneState,
     /// Why nodes are no candidates, by code.
     pub reasons: BTreeMap<String, Why>,
     /// Services and addresses that have one owner together, with who it is.
@@ -103,6 +105,38 @@ pub struct MemberState {
     pub silent_ms: Option<u64>,
     /// What its links on this segment are called there.
     pub links: Vec<String>,
+    /// How its node's data plane is, as it says.
+    pub data_plane: Health,
+}
+
+/// The data plane of a node: what passes packets from an address to the pods.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DataPlaneState {
+    /// Which health endpoint is asked.
+    pub url: Option<String>,
+    /// Whether that ever said that all is well.
+    pub has_answered: bool,
+    /// What follows.
+    pub health: Health,
+    /// Why it is not ready; `None` also where no node has such an endpoint.
+    pub not_ready: Option<Why>,
+}
+
+/// How a data plane is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Health {
+    /// It works, as far as is known.
+    #[default]
+    Ready,
+    /// Addresses do not move there yet.
+    NotReady,
+    /// It fails, and has for long: addresses move away.
+    Failed,
+    /// In a way that this program does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// How a member of a link is known.

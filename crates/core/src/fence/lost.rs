@@ -33,7 +33,11 @@ impl Lost {
                     }
                 }
             }
-            Change::Presumed(_, false) | Change::Ready(..) | Change::Links(_) | Change::Standing(_) => {}
+            Change::Presumed(_, false)
+            | Change::Ready(..)
+            | Change::DataPlane(..)
+            | Change::Links(_)
+            | Change::Standing(_) => {}
         }
     }
 

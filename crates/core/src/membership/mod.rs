@@ -135,6 +135,7 @@ impl Membership {
             Heard::Leaving => Change::Left(node, Gone::Leaving),
             Heard::Restarting => Change::Restarting(node),
             Heard::Back => Change::Back(node),
+            Heard::DataPlane(plane) => Change::DataPlane(node, plane),
             Heard::Links => Change::Links(node),
             Heard::Same => return Ok(()),
         };
@@ -265,6 +266,8 @@ impl Membership {
             ready: speaking.ready && self.standing == Standing::Present,
             leaving: speaking.leaving,
             restarting: speaking.restarting,
+            data_plane: speaking.data_plane,
+            has_health: speaking.has_health,
         };
         // A change of readiness does not wait for the next interval: others act on it. Last words are repeated: nobody asks for them again.
         let last_words = flags.leaving || flags.restarting;
@@ -357,6 +360,7 @@ impl Membership {
             presumed: false,
             restarting: matches!(peer.state, State::Restarting { .. }),
             hands_over: peer.hands_over(),
+            data_plane: peer.flags.data_plane,
             links: peer.names().map(|name| name.as_str().into()).collect(),
         };
         let there = self.peers.iter().filter(|(_, peer)| !peer.flags.leaving && !peer.hearing.is_deaf());
@@ -409,6 +413,12 @@ impl Membership {
     /// What each peer that is heard here calls its links, on whatever segment they are.
     pub fn link_names(&self) -> impl Iterator<Item = (&NodeName, &[IfName])> {
         self.peers.iter().map(|(node, peer)| (node, peer.links()))
+    }
+
+    /// Whether any peer that is heard here says that its data plane has a health endpoint.
+    #[must_use]
+    pub fn has_health(&self) -> bool {
+        self.peers.iter().any(|(_, peer)| peer.flags.has_health)
     }
 
     /// Who is heard here, and when last.

@@ -11,7 +11,7 @@ use crate::{
 };
 use herald_wire::{
     Mac,
-    hello::{Hello, MAX_HEARD},
+    hello::{DataPlane, Hello, MAX_HEARD},
 };
 use serde::Serialize;
 use std::{
@@ -64,6 +64,8 @@ pub enum Ignored {
 pub(super) enum Heard {
     New,
     Readiness(bool),
+    /// Its data plane is other than before.
+    DataPlane(DataPlane),
     Leaving,
     /// Its speaker restarts; its place is kept.
     Restarting,
@@ -119,6 +121,7 @@ impl Peers {
         }
         let interval = before.as_ref().map(|p| p.interval);
         let was_deaf = before.as_ref().is_some_and(|p| p.hearing.is_deaf());
+        let plane = before.as_ref().map(|p| (p.flags.data_plane, p.flags.has_health));
         let before = before.map(|p| (p.incarnation, p.is_ready(), is_restarting(p.state), p.flags.leaving));
         if before.is_none() {
             self.ever.insert(node.clone());
@@ -165,6 +168,9 @@ impl Peers {
             Some((_, _, true, _)) if !restarting && ready => Heard::Back,
             Some((incarnation, ..)) if incarnation != hello.incarnation && !restarting => Heard::New,
             Some((_, was, ..)) if was != ready => Heard::Readiness(ready),
+            Some(_) if plane.is_some_and(|plane| plane != (hello.flags.data_plane, hello.flags.has_health)) => {
+                Heard::DataPlane(hello.flags.data_plane)
+            }
             Some(_) if relinked => Heard::Links,
             Some(_) => Heard::Same,
         };

@@ -1,5 +1,5 @@
 use super::*;
-use herald_wire::hello::{ClusterId, LinkInfo, Stamp, peer_hash};
+use herald_wire::hello::{ClusterId, DataPlane, LinkInfo, Stamp, peer_hash};
 use std::collections::BTreeSet;
 
 const CLUSTER: ClusterId = ClusterId([7; 16]);
@@ -50,7 +50,20 @@ fn hello(node: &str, sequence: u64) -> Hello {
 
 fn speaking() -> Speaking {
     let stamp = Stamp::default();
-    Speaking { ready: true, leaving: false, restarting: false, links: [].into(), link: 0, stamp, hurries: false }
+    let data_plane = DataPlane::Ready;
+    let (leaving, restarting) = (false, false);
+    let has_health = false;
+    Speaking {
+        ready: true,
+        leaving,
+        restarting,
+        data_plane,
+        has_health,
+        links: [].into(),
+        link: 0,
+        stamp,
+        hurries: false,
+    }
 }
 
 /// Wakes at every deadline up to the moment, as the driver does; gives back the frames.
@@ -379,7 +392,8 @@ fn there(node: &str, sequence: u64, flags: Flags) -> Hello {
     Hello { links, flags, ..hello(node, sequence) }
 }
 
-const READY: Flags = Flags { ready: true, leaving: false, restarting: false };
+const READY: Flags =
+    Flags { ready: true, leaving: false, restarting: false, data_plane: DataPlane::Ready, has_health: false };
 
 /// As [`run`], while the peer's kernel answers from this MAC address.
 fn answering(membership: &mut Membership, until: Moment, from: Mac) {
@@ -482,4 +496,25 @@ fn a_place_that_others_keep_is_known_to_who_restarted() {
     let mut m = membership();
     m.hear(&Hello { kept: vec![peer_hash(CLUSTER, "me")], ..hello("peer", 1) }, MAC, false, start()).unwrap();
     assert!(m.was_kept(start() + ms(199)) && !m.was_kept(start() + ms(200)));
+}
+
+#[test]
+fn what_a_peer_says_of_its_data_plane_is_known_and_told_once() {
+    let mut m = membership();
+    let said = |sequence, data_plane, has_health| Hello {
+        flags: Flags { data_plane, has_health, ..READY },
+        ..hello("peer", sequence)
+    };
+    m.set_roster(roster(&[("peer", [192, 0, 2, 2])]), start());
+    m.hear(&said(1, DataPlane::Ready, false), MAC, false, start()).unwrap();
+    m.take_changes();
+    assert!(!m.has_health());
+    let planes = [(2, DataPlane::Ready, true), (4, DataPlane::NotReady, true), (6, DataPlane::Failed, true)];
+    for (sequence, data_plane, has_health) in planes {
+        m.hear(&said(sequence, data_plane, has_health), MAC, false, start()).unwrap();
+        m.hear(&said(sequence + 1, data_plane, has_health), MAC, false, start()).unwrap();
+        assert_eq!(m.members()[&"peer".into()].data_plane, data_plane);
+        assert!(m.has_health());
+        assert_eq!(m.take_changes(), [Change::DataPlane("peer".into(), data_plane)]);
+    }
 }

@@ -4,7 +4,7 @@ use super::peers::Gone;
 use crate::{LinkName, NodeName, Set};
 use herald_wire::{
     Mac,
-    hello::{ClusterId, Hello, LinkInfo, Stamp},
+    hello::{ClusterId, DataPlane, Hello, LinkInfo, Stamp},
 };
 use serde::Serialize;
 use std::{
@@ -51,6 +51,10 @@ pub struct Speaking {
     pub leaving: bool,
     /// Whether it goes away for a moment.
     pub restarting: bool,
+    /// How its node's data plane is.
+    pub data_plane: DataPlane,
+    /// Whether that has a health endpoint.
+    pub has_health: bool,
     /// Its usable links.
     pub links: Arc<[LinkInfo]>,
     /// Index of this link among them.
@@ -86,6 +90,9 @@ pub struct Member {
     /// It asks, and can be asked, for what it holds; an older speaker, who was never heard, and who does
     /// not hear this node, does not.
     pub hands_over: bool,
+    /// How its node's data plane is, as it said last; an older speaker, and who was never heard, says nothing against it.
+    #[serde(skip)]
+    pub data_plane: DataPlane,
     /// What its links on this segment are called on its node; empty when that is not known (presumed, or an older speaker).
     pub links: Set<LinkName>,
 }
@@ -108,6 +115,8 @@ pub enum Change {
     Left(NodeName, Gone),
     /// A peer says that it may, or may not any more, own addresses.
     Ready(NodeName, bool),
+    /// A peer's data plane is other than before.
+    DataPlane(NodeName, #[serde(skip)] DataPlane),
     /// A peer is counted as present though never heard (see rule 4), or not any more.
     Presumed(NodeName, bool),
     /// A peer's speaker is away while its node is there: its place is kept.

@@ -2,7 +2,8 @@
 
 use super::{Group, Plan, StandIn, Whose, advertise::Chosen, plan::Score, rank};
 use crate::{LinkName, NodeName, membership::Member};
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use herald_wire::hello::DataPlane;
+use std::{cell::RefCell, cmp::Reverse, collections::BTreeMap, rc::Rc};
 
 /// A node by its place among those of the snapshot.
 type Index = u32;
@@ -22,6 +23,17 @@ pub struct Electorate<'a> {
     nodes: Vec<(&'a NodeName, bool)>,
     /// By the advertisements of a lone Service that every node can serve: with a thousand Services there are a few such lists.
     known: RefCell<BTreeMap<Chosen, Rc<Eligible>>>,
+    /// Whether the data plane of any member is not ready.
+    waits: bool,
+}
+
+/// Who has what its owner cannot take over yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meanwhile<'a> {
+    /// Its owner.
+    pub owner: &'a NodeName,
+    /// Who has it until then.
+    pub by: &'a NodeName,
 }
 
 /// Who may own a group.
@@ -55,7 +67,8 @@ impl<'a> Electorate<'a> {
     pub fn new(plan: &'a Plan, here: &'a LinkName, members: &'a BTreeMap<NodeName, Member>) -> Self {
         let live = |node: &NodeName| members.get(node).is_some_and(|member| member.ready && !member.restarting);
         let nodes = plan.snapshot().nodes.keys().map(|node| (node, live(node))).collect();
-        Self { plan, here, members, nodes, known: RefCell::default() }
+        let waits = members.values().any(|member| member.data_plane != DataPlane::Ready);
+        Self { plan, here, members, nodes, known: RefCell::default(), waits }
     }
 
     fn name(&self, node: Index) -> Option<&'a NodeName> {
@@ -134,6 +147,26 @@ impl<'a> Electorate<'a> {
         let mine = rank(node, &key);
         *ahead = Ahead(others.find(|other| self.name(*other).is_some_and(|name| rank(name, &key) < mine)));
         if ahead.0.is_none() { Whose::This } else { Whose::Other }
+    }
+
+    /// When the owner's data plane is not ready to take the group over: who is to have it meanwhile, if nobody has it. The first in the owner's
+    /// order whose is; nobody, when nobody's is.
+    #[must_use]
+    pub fn meanwhile(&self, group: &Group) -> Option<Meanwhile<'a>> {
+        if !self.waits {
+            return None;
+        }
+        let eligible = self.eligible(group);
+        let key = group.key.to_string();
+        let plane = |node: Index| self.name(node).and_then(|name| self.members.get(name)).map(|m| m.data_plane);
+        let ranked = |(node, score): (Index, Score)| Some((Reverse(score), rank(self.name(node)?, &key), node));
+        let (.., owner) = eligible.nodes().filter_map(ranked).min()?;
+        if plane(owner) == Some(DataPlane::Ready) {
+            return None;
+        }
+        let able = |(node, _): &(Index, Score)| plane(*node) == Some(DataPlane::Ready) && self.lives(*node);
+        let (.., by) = eligible.nodes().filter(able).filter_map(ranked).min()?;
+        Some(Meanwhile { owner: self.name(owner)?, by: self.name(by)? })
     }
 
     /// Whether the owner of a group restarts, and then who stands in for it: the first live candidate in the owner's order, which is also who

@@ -12,6 +12,10 @@
 //! A dead node, one whose speaker is away, and one that cannot serve any more are not asked. Nor is an older speaker, which knows no words:
 //! then both decide for themselves, as it does.
 //!
+//! Who gives something away does so only to a node whose [data plane](crate::data_plane) can take it over, for [`PLANE_WAIT`] at most. When a
+//! holder is gone and the data plane of the owner is not ready, the next whose is takes the group meanwhile, and the owner asks it; when nobody's
+//! is, the owner takes it.
+//!
 //! Two that hold at once hear of each other, as everybody says now and then what it holds, and all of it when somebody joins. The one that
 //! both take for the owner stays; when they disagree, who has the newer state of the cluster (a connected one before a disconnected one), then
 //! rank.
@@ -23,7 +27,7 @@ mod words;
 
 use super::{Ahead, Group, Whose};
 use crate::{NodeName, membership::Member, time::Moment};
-use herald_wire::hello::{ClusterId, Move};
+use herald_wire::hello::{ClusterId, DataPlane, Move};
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 pub use types::{HandOver, Hold, Moves, Role};
 pub use view::View;
@@ -31,6 +35,10 @@ use words::Outbox;
 
 /// After so long without consent the new owner takes what the old one, by the state of the cluster, may not have any more.
 pub const FORCE: Duration = Duration::from_secs(2);
+/// A planned move waits so long at most for the new owner's data plane, if that is not there; one that says that it fails gets nothing.
+pub const PLANE_WAIT: Duration = Duration::from_secs(300);
+/// Hellos until whoever is to have a group meanwhile noticed that its holder is gone, too.
+const NOTICED: u32 = 8;
 /// A drained node answers unicast requests for so long after the burst began.
 const LINGER: Duration = Duration::from_secs(1);
 /// Asks that follow each other.
@@ -53,6 +61,10 @@ pub struct Holder {
     members: Option<BTreeMap<NodeName, Member>>,
     /// Since when who is there is ready.
     ready: BTreeMap<NodeName, Moment>,
+    /// Since when the data plane of who is there is not ready.
+    unready: BTreeMap<NodeName, Moment>,
+    /// Whether anything that was held by another may be held by nobody since it was last settled.
+    orphaned: bool,
     since: Moment,
     outbox: Outbox,
     /// Rivals that hold the same with the better right, and since when.
@@ -75,6 +87,8 @@ impl Holder {
             holds: BTreeMap::new(),
             members: None,
             ready: BTreeMap::new(),
+            unready: BTreeMap::new(),
+            orphaned: false,
             since: now,
             outbox: Outbox::default(),
             rivals: BTreeMap::new(),
@@ -93,6 +107,13 @@ impl Holder {
             self.ahead.clear();
         }
         self.ahead.resize(view.plan.groups().len(), Ahead::default());
+        let unready = |member: &Member| member.data_plane != DataPlane::Ready;
+        self.unready.retain(|node, _| view.members.get(node).is_some_and(unready));
+        for (node, _) in view.members.iter().filter(|(_, member)| unready(member)) {
+            self.unready.entry(node.clone()).or_insert(view.now);
+        }
+        let silent = |(node, member): (&NodeName, &Member)| member.ready && node != view.me && !view.talks(node);
+        self.orphaned = view.before.is_some() || self.members.iter().flatten().any(silent);
         let mut joined = false;
         for node in view.members.keys().filter(|node| ready(node)) {
             if !self.ready.contains_key(node) {
@@ -120,6 +141,7 @@ impl Holder {
         let after = match before {
             None if self.awaits_others(view) => None,
             None if owner => Some(self.start(view, group)),
+            None if self.orphaned && self.is_to_fill_in(view, group) => Some(self.fill_in(view, group)),
             None => None,
             Some(hold) => self.go_on(hold, owner, view, group),
         };
@@ -145,7 +167,7 @@ impl Holder {
         if !awaits {
             self.members = Some(view.members.clone());
         }
-        self.schedule(view.now);
+        self.schedule(view);
         if awaits {
             self.next = self.next.into_iter().chain([self.since + view.interval]).min();
         }
@@ -164,7 +186,49 @@ impl Holder {
         let previous = self.previous(view, group).filter(|node| !view.kept && node != view.me);
         match previous.filter(|node| view.talks(node) && view.plan.can_serve(group, node)) {
             Some(of) => self.ask(view, group, of, None),
-            None => self.take(group.key),
+            None if view.kept => self.take(group.key),
+            None => self.take_or_wait(view, group).unwrap_or_else(|| self.take(group.key)),
+        }
+    }
+
+    /// Nobody has it, and this node is its owner: what it does while its data plane is not ready and that of another is.
+    fn take_or_wait(&mut self, view: &View<'_>, group: &Group) -> Option<Hold> {
+        let by = view.meanwhile(group)?.clone();
+        let mut asking = self.ask(view, group, by, None);
+        if let Hold::Asking { patience, .. } = &mut asking {
+            *patience = view.now + view.interval * NOTICED;
+        }
+        Some(asking)
+    }
+
+    /// Whether this node is to have the group while its owner cannot take it over: who had it is gone.
+    fn is_to_fill_in(&self, view: &View<'_>, group: &Group) -> bool {
+        let Some(meanwhile) = view.electorate.meanwhile(group).filter(|meanwhile| meanwhile.by == view.me) else {
+            return false;
+        };
+        if self.members.is_none() {
+            return false;
+        }
+        let Some(holder) = self.others.get(&group.key).cloned().or_else(|| self.previous(view, group)) else {
+            return false;
+        };
+        let has_it = view.talks(&holder) && view.plan.can_serve(group, &holder);
+        holder != *meanwhile.owner && holder != *view.me && !has_it
+    }
+
+    fn fill_in(&mut self, view: &View<'_>, group: &Group) -> Hold {
+        let owner = view.electorate.meanwhile(group).map_or(view.me, |meanwhile| meanwhile.owner);
+        self.told.push((group.key, HandOver::FilledIn, owner.clone()));
+        self.outbox.claim(group.key);
+        Hold::Held { owner: false, from: None }
+    }
+
+    /// Whether a planned move to a node waits for its data plane.
+    fn waits_for(&self, node: &NodeName, view: &View<'_>) -> bool {
+        match view.members.get(node).map(|member| member.data_plane).unwrap_or_default() {
+            DataPlane::Ready => false,
+            DataPlane::NotReady => self.unready.get(node).is_none_or(|since| view.now.since(*since) < PLANE_WAIT),
+            DataPlane::Failed => true,
         }
     }
 
@@ -192,7 +256,8 @@ impl Holder {
     fn ask(&mut self, view: &View<'_>, group: &Group, of: NodeName, draining: Option<Moment>) -> Hold {
         self.told.push((group.key, HandOver::Asked, of.clone()));
         self.outbox.hurry();
-        Hold::Asking { of, since: view.now, tries: 0, next: view.now, free: None, refused: false, draining }
+        let now = view.now;
+        Hold::Asking { of, since: now, tries: 0, next: now, free: None, refused: false, draining, patience: now }
     }
 
     fn take(&mut self, group: IpAddr) -> Hold {
@@ -212,17 +277,20 @@ impl Holder {
             Hold::Asking { of, draining, .. } if !owner => {
                 draining.filter(|until| able && *until > now).map(|until| Hold::Draining { to: of, until })
             }
-            Hold::Asking { of, since, tries, next, free, refused, draining } => {
+            Hold::Asking { of, since, tries, next, free, refused, draining, patience } => {
                 if !view.talks(&of) || !view.plan.can_serve(group, &of) {
-                    let how = if draining.is_some() { HandOver::Resumed } else { HandOver::Unheld };
-                    Some(self.tell_take(key, how, &of))
-                } else if free.is_some_and(|said| now >= said + FREE) {
+                    if draining.is_some() {
+                        return Some(self.tell_take(key, HandOver::Resumed, &of));
+                    }
+                    let waits = self.take_or_wait(view, group);
+                    Some(waits.unwrap_or_else(|| self.tell_take(key, HandOver::Unheld, &of)))
+                } else if free.is_some_and(|said| now >= (said + FREE).max(patience)) {
                     Some(self.tell_take(key, HandOver::Unheld, &of))
-                } else if now >= since + FORCE && view.rules_out(group, &of) {
+                } else if now >= since + FORCE && view.rules_out(group, &of) && !self.waits_for(view.me, view) {
                     Some(self.tell_take(key, HandOver::Forced, &of))
                 } else {
                     let draining = draining.filter(|until| *until > now);
-                    Some(Hold::Asking { of, since, tries, next, free, refused, draining })
+                    Some(Hold::Asking { of, since, tries, next, free, refused, draining, patience })
                 }
             }
             // With nobody to give it to that would ask, it ends at once.
@@ -248,11 +316,18 @@ impl Holder {
         true
     }
 
-    fn schedule(&mut self, now: Moment) {
+    fn schedule(&mut self, view: &View<'_>) {
+        let now = view.now;
+        // By then it may be taken without consent after all.
+        let waited = self.unready.get(view.me).map(|since| *since + PLANE_WAIT);
         let deadline = |hold: &Hold| match hold {
-            Hold::Asking { since, free, draining, .. } => {
-                let free = free.map(|said| said + FREE);
-                [Some(*since + FORCE), free, *draining].into_iter().flatten().filter(|moment| *moment > now).min()
+            Hold::Asking { since, free, draining, patience, .. } => {
+                let free = free.map(|said| (said + FREE).max(*patience));
+                [Some(*since + FORCE), free, *draining, waited]
+                    .into_iter()
+                    .flatten()
+                    .filter(|moment| *moment > now)
+                    .min()
             }
             Hold::Held { from, .. } => from.as_ref().map(|(_, until)| *until),
             Hold::Draining { until, .. } => Some(*until),

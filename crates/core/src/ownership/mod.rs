@@ -13,8 +13,9 @@
 //! 6. it is a member on this link,
 //! 7. an advertisement that selects it allows one of its interfaces on this link,
 //! 8. it is ready to own,
-//! 9. it is not to give its addresses away, unless everybody who is left is,
-//! 10. of a group of several Services, nobody else who is left can announce more of them.
+//! 9. its data plane has not failed, unless that of everybody who is left has,
+//! 10. it is not to give its addresses away, unless everybody who is left is,
+//! 11. of a group of several Services, nobody else who is left can announce more of them.
 //!
 //! Rank among those left: where `herald move` wants one of its Services, then the summed weights of the preferences, highest first, then SHA-256 of `node#key`, lowest first, which is MetalLB's
 //! order, so that a migration moves nothing.
@@ -46,9 +47,9 @@ use crate::{
     node::{Node, SpeakerPod},
     service::{Moved, Serving, TrafficPolicy},
 };
-pub use electorate::{Ahead, Electorate};
+pub use electorate::{Ahead, Electorate, Meanwhile};
 pub use groups::Group;
-pub use holder::{FORCE, HandOver, Hold, Holder, Moves, Role, View};
+pub use holder::{FORCE, HandOver, Hold, Holder, Moves, PLANE_WAIT, Role, View};
 pub use plan::{Plan, Share, Whose};
 pub use reasons::{Dropped, Silent};
 use serde::{Deserialize, Serialize};

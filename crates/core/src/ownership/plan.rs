@@ -12,6 +12,7 @@ use crate::{
     node::{Evacuation, Node},
     service::TrafficPolicy,
 };
+use herald_wire::hello::DataPlane;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -49,6 +50,8 @@ pub(super) struct Candidate<'a> {
     pub(super) score: Score,
     /// Whether it is to give its addresses away.
     evacuation: Option<Evacuation>,
+    /// How its data plane is.
+    pub(super) data_plane: DataPlane,
 }
 
 /// What speaks for a candidate.
@@ -138,7 +141,7 @@ impl Plan {
         lowest.or_else(|| self.groups.iter().find(|group| group.key == key))
     }
 
-    /// Steps 1 to 10.
+    /// Steps 1 to 11.
     pub(super) fn candidates(
         &self,
         group: &Group,
@@ -155,7 +158,17 @@ impl Plan {
                 Err(reason) => drop(&node.name, reason),
             }
         }
-        // The last ones keep what nobody else can have.
+        // The last ones keep what nobody else can have: so it is with the next step, too.
+        let failed = |candidate: &Candidate<'_>| candidate.data_plane == DataPlane::Failed;
+        if candidates.iter().any(failed) && !candidates.iter().all(failed) {
+            candidates.retain(|candidate| {
+                let fails = failed(candidate);
+                if fails {
+                    drop(candidate.node, Dropped::DataPlaneFailed);
+                }
+                !fails
+            });
+        }
         if candidates.iter().any(|candidate| candidate.evacuation.is_none()) {
             candidates.retain(|candidate| {
                 candidate.evacuation.map(|why| drop(candidate.node, Dropped::Evacuated(why))).is_none()
@@ -217,7 +230,8 @@ impl Plan {
         };
         let wanted = |service: &Announceable| service.moved.as_ref().is_some_and(|moved| moved.to == *name);
         let score = Score { moved: services.iter().any(|(service, _)| wanted(service)), weight };
-        Ok(Candidate { node: name, services: able, score, evacuation: node.evacuation })
+        let data_plane = member.data_plane;
+        Ok(Candidate { node: name, services: able, score, evacuation: node.evacuation, data_plane })
     }
 
     /// Of these advertisements those that select the node.

@@ -78,16 +78,19 @@ pub enum Dropped {
     #[error("its speaker is not ready yet")]
     NotReady,
     /// Step 9.
+    #[error("its data plane fails: it says that its health endpoint has said so for a while")]
+    DataPlaneFailed,
+    /// Step 10.
     #[error("it gives its addresses away: {0}")]
     Evacuated(Evacuation),
-    /// Step 10.
+    /// Step 11.
     #[error("another node can announce more of the Services that share the address")]
     FewerServices,
 }
 
 impl Dropped {
     /// All of them, in the order of the ladder.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NotSelected,
         Self::Excluded,
         Self::NetworkUnavailable,
@@ -95,6 +98,7 @@ impl Dropped {
         Self::NotAMember,
         Self::NoInterface,
         Self::NotReady,
+        Self::DataPlaneFailed,
         Self::Evacuated(Evacuation::ShuttingDown),
         Self::Evacuated(Evacuation::OutOfService),
         Self::Evacuated(Evacuation::ToBeDeleted),
@@ -114,6 +118,7 @@ impl Reason for Dropped {
             Self::NotAMember => "not_a_member",
             Self::NoInterface => "no_interface",
             Self::NotReady => "not_ready",
+            Self::DataPlaneFailed => "data_plane_failed",
             Self::Evacuated(Evacuation::ShuttingDown) => "shutting_down",
             Self::Evacuated(Evacuation::OutOfService) => "out_of_service",
             Self::Evacuated(Evacuation::ToBeDeleted) => "to_be_deleted",
@@ -132,6 +137,7 @@ impl Reason for Dropped {
             Self::NotAMember => "see the speaker's pod there, and whether the link carries its hellos and those to it",
             Self::NoInterface => "see spec.interfaces of the L2Advertisements",
             Self::NotReady => "see /readyz of its pod, and the pod's log",
+            Self::DataPlaneFailed => "see the log of kube-proxy on that node: it does not write its rules",
             Self::Evacuated(Evacuation::ShuttingDown) => "nothing to do: it gets them back when it is up again",
             Self::Evacuated(Evacuation::OutOfService | Evacuation::ToBeDeleted | Evacuation::Tainted) => {
                 "remove the taint, and it gets them back"

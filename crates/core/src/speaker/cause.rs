@@ -1,6 +1,7 @@
 //! Why it was decided anew who owns what.
 
 use crate::membership::Change;
+use herald_wire::hello::DataPlane;
 use std::fmt;
 
 /// What made a speaker decide anew. Of several at once the last in this order counts: it alone would have moved something.
@@ -12,9 +13,9 @@ pub enum Cause {
     Cluster,
     /// A foreign station claims an address, or ceases to.
     Conflict,
-    /// A member is there, or ready, that was not.
+    /// A member is there, or ready, or its data plane is, that was not.
     MemberJoined,
-    /// A member is gone, or not ready any more.
+    /// A member is gone, or it or its data plane is not ready any more.
     MemberLeft,
     /// Links of this node, or those of a member.
     Links,
@@ -58,12 +59,16 @@ impl fmt::Display for Cause {
 impl From<&Change> for Cause {
     fn from(change: &Change) -> Self {
         match change {
-            Change::Joined(_) | Change::Back(_) | Change::Ready(_, true) | Change::Presumed(_, true) => {
-                Self::MemberJoined
-            }
-            Change::Left(..) | Change::Restarting(_) | Change::Ready(_, false) | Change::Presumed(_, false) => {
-                Self::MemberLeft
-            }
+            Change::Joined(_)
+            | Change::Back(_)
+            | Change::Ready(_, true)
+            | Change::Presumed(_, true)
+            | Change::DataPlane(_, DataPlane::Ready) => Self::MemberJoined,
+            Change::Left(..)
+            | Change::Restarting(_)
+            | Change::Ready(_, false)
+            | Change::Presumed(_, false)
+            | Change::DataPlane(..) => Self::MemberLeft,
             Change::Links(_) => Self::Links,
             Change::Standing(_) => Self::Speaker,
         }

@@ -7,7 +7,10 @@ use crate::{
     membership::{Change, Ignored},
     ownership::{HandOver, Snapshot},
 };
-use herald_wire::{Mac, hello::Hello};
+use herald_wire::{
+    Mac,
+    hello::{DataPlane, Hello},
+};
 use ipnetwork::IpNetwork;
 use serde::Serialize;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
@@ -64,6 +67,13 @@ pub enum Input {
         address: IpAddr,
         /// The MAC address that it is said to be at.
         from: Mac,
+    },
+    /// What this node's health endpoint says.
+    DataPlane {
+        /// How the data plane is, by that endpoint alone.
+        is: DataPlane,
+        /// Whether that endpoint ever said that all is well.
+        has_health: bool,
     },
     /// Whether the key that authenticates hellos is known.
     Key(bool),

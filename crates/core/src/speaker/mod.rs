@@ -29,7 +29,7 @@ use crate::{
 };
 use herald_wire::{
     Mac,
-    hello::{Conflict, IfName, LinkInfo, peer_hash},
+    hello::{Conflict, DataPlane, IfName, LinkInfo, peer_hash},
 };
 use ipnetwork::IpNetwork;
 use std::{
@@ -74,6 +74,12 @@ pub struct Speaker {
     /// Services that this node would announce if any node had an interface that their advertisements name, and when that is to be said;
     /// `None`: it was.
     lacking: BTreeMap<ServiceKey, Option<Moment>>,
+    /// By this node's health endpoint alone.
+    data_plane: DataPlane,
+    /// Whether that ever said that all is well.
+    has_health: bool,
+    /// Whether one of another node did.
+    others_have_health: bool,
     key: bool,
     standby: bool,
     stop: Option<bool>,
@@ -114,6 +120,9 @@ impl Speaker {
             answers: BTreeMap::new(),
             announcing: Arc::default(),
             lacking: BTreeMap::new(),
+            data_plane: DataPlane::default(),
+            has_health: false,
+            others_have_health: false,
             key: false,
             standby: false,
             stop: None,
@@ -179,6 +188,12 @@ impl Speaker {
                 self.set_rosters(now);
             }
             Input::Links(links) => self.set_links(links, now),
+            Input::DataPlane { is, has_health } => {
+                if (self.data_plane, self.has_health) != (is, has_health) {
+                    (self.data_plane, self.has_health) = (is, has_health);
+                    self.decide_for(Cause::Speaker);
+                }
+            }
             Input::Key(known) => {
                 if known && !self.key {
                     self.listen_again(now);
@@ -279,6 +294,7 @@ impl Speaker {
                     // It has taken everybody else for dead, and has claimed what this node announces.
                     self.announcer.again(name, now);
                 }
+                self.others_have_health = self.others_have_health || membership.has_health();
                 effects.push(Effect::Membership { link: name.clone(), change });
             }
         }
@@ -302,6 +318,13 @@ impl Speaker {
         effects
     }
 
+    /// How this node's data plane is. Where nobody's endpoint ever said that all is well, there is none, and something else passes the packets;
+    /// a node that is new, or came back, may be the only one whose has not answered yet.
+    #[must_use]
+    pub fn data_plane(&self) -> DataPlane {
+        if self.has_health || self.others_have_health { self.data_plane } else { DataPlane::Ready }
+    }
+
     fn ready(&self) -> bool {
         self.can_own() && self.stop.is_none()
     }
@@ -316,12 +339,13 @@ impl Speaker {
         let mut members = membership.members();
         let ready = self.can_own() && membership.standing() == Standing::Present;
         let links = own.iter().cloned().collect();
-        members.insert(self.me.node.clone(), Member { ready, links, ..Member::default() });
+        members
+            .insert(self.me.node.clone(), Member { ready, links, data_plane: self.data_plane(), ..Member::default() });
         members
     }
 
     fn speak(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        let ready = self.ready();
+        let (ready, data_plane) = (self.ready(), self.data_plane());
         let stamp = self.snapshot().map(|snapshot| snapshot.stamp).unwrap_or_default();
         let mut conflicts: BTreeMap<LinkName, Vec<Conflict>> = BTreeMap::new();
         if self.guard.held().next().is_some() {
@@ -332,6 +356,8 @@ impl Speaker {
                 ready,
                 leaving: self.stop == Some(true),
                 restarting: self.stop == Some(false),
+                data_plane,
+                has_health: self.has_health,
                 links: Arc::clone(&self.infos),
                 link: u8::try_from(index).unwrap_or(u8::MAX),
                 stamp,

@@ -1,10 +1,12 @@
 //! Bytes become a hello, once they are known to be of this cluster.
 
 use super::{
-    ClusterId, Conflict, Flags, Hello, HelloError, IfName, Key, LinkInfo, MAX_LEN, Malformed, Move, Stamp, Word, seal,
+    ClusterId, Conflict, DataPlane, Flags, Hello, HelloError, IfName, Key, LinkInfo, MAX_LEN, Malformed, Move, Stamp,
+    Word, seal,
     tlv::{
-        CONFLICTS, FLAGS, Fields, HEADER_LEN, HEARD, HMAC_LEN, INCARNATION, INTERVAL, KEPT, LEAVING, LINK, LINK_INDEX,
-        LINK_NAME, MAGIC, MOVES, NODE, READY, RESTARTING, SEQUENCE, STAMP, VERSION, is_node_name,
+        CONFLICTS, FLAGS, Fields, HAS_HEALTH, HEADER_LEN, HEARD, HMAC_LEN, INCARNATION, INTERVAL, KEPT, LEAVING, LINK,
+        LINK_INDEX, LINK_NAME, MAGIC, MOVES, NODE, PLANE_FAILED, PLANE_NOT_READY, READY, RESTARTING, SEQUENCE, STAMP,
+        VERSION, is_node_name,
     },
 };
 use crate::Mac;
@@ -120,7 +122,13 @@ fn read_node(value: &[u8]) -> Option<String> {
 
 fn read_flags(value: &[u8]) -> Option<Flags> {
     let bits = *value.first()?;
-    Some(Flags { ready: bits & READY != 0, leaving: bits & LEAVING != 0, restarting: bits & RESTARTING != 0 })
+    let data_plane = match (bits & PLANE_FAILED != 0, bits & PLANE_NOT_READY != 0) {
+        (true, _) => DataPlane::Failed,
+        (false, true) => DataPlane::NotReady,
+        (false, false) => DataPlane::Ready,
+    };
+    let (leaving, restarting) = (bits & LEAVING != 0, bits & RESTARTING != 0);
+    Some(Flags { ready: bits & READY != 0, leaving, restarting, data_plane, has_health: bits & HAS_HEALTH != 0 })
 }
 
 fn read_stamp(value: &[u8]) -> Option<Stamp> {

@@ -1,11 +1,12 @@
 //! A hello becomes authenticated bytes.
 
 use super::{
-    Hello, Key, MAX_ADDRESSES, MAX_CONFLICTS, MAX_HEARD, MAX_KEPT, MAX_LEN, MAX_LINKS, Move, SealError, Word,
+    DataPlane, Hello, Key, MAX_ADDRESSES, MAX_CONFLICTS, MAX_HEARD, MAX_KEPT, MAX_LEN, MAX_LINKS, Move, SealError,
+    Word,
     tlv::{
-        CONFLICTS, FIELD_HEADER_LEN, FLAGS, HEADER_LEN, HEARD, HMAC_LEN, HmacSha256, INCARNATION, INTERVAL, KEPT,
-        LEAVING, LINK, LINK_INDEX, LINK_NAME, MAGIC, MOVES, NODE, READY, RESTARTING, SEQUENCE, STAMP, VERSION,
-        is_node_name,
+        CONFLICTS, FIELD_HEADER_LEN, FLAGS, HAS_HEALTH, HEADER_LEN, HEARD, HMAC_LEN, HmacSha256, INCARNATION, INTERVAL,
+        KEPT, LEAVING, LINK, LINK_INDEX, LINK_NAME, MAGIC, MOVES, NODE, PLANE_FAILED, PLANE_NOT_READY, READY,
+        RESTARTING, SEQUENCE, STAMP, VERSION, is_node_name,
     },
 };
 use hmac::{KeyInit, Mac as _};
@@ -40,11 +41,13 @@ pub fn seal(hello: &Hello, key: &Key) -> Result<Vec<u8>, SealError> {
     field(&mut fields, INTERVAL, &hello.interval_ms.to_be_bytes());
     let flag = |set: bool, bit: u8| if set { bit } else { 0 };
     let flags = &hello.flags;
-    field(
-        &mut fields,
-        FLAGS,
-        &[flag(flags.ready, READY) | flag(flags.leaving, LEAVING) | flag(flags.restarting, RESTARTING)],
-    );
+    let plane = match flags.data_plane {
+        DataPlane::Ready => 0,
+        DataPlane::NotReady => PLANE_NOT_READY,
+        DataPlane::Failed => PLANE_FAILED,
+    };
+    let process = flag(flags.ready, READY) | flag(flags.leaving, LEAVING) | flag(flags.restarting, RESTARTING);
+    field(&mut fields, FLAGS, &[process | plane | flag(flags.has_health, HAS_HEALTH)]);
     let mut stamp = [0; 9];
     stamp[0] = u8::from(hello.stamp.connected);
     stamp[1..].copy_from_slice(&hello.stamp.resource_version.to_be_bytes());

@@ -17,7 +17,7 @@ fn hello() -> Hello {
         incarnation: 0x0102_0304_0506_0708,
         sequence: 9,
         interval_ms: 100,
-        flags: Flags { ready: true, leaving: false, restarting: true },
+        flags: Flags { ready: true, leaving: false, restarting: true, ..Flags::default() },
         link: 1,
         links: vec![
             LinkInfo { mac: Mac([2, 0, 0, 0, 0, 1]), name: None, addresses: vec![] },
@@ -267,6 +267,30 @@ fn conflicts_with_foreign_stations() {
     assert_eq!((many(&"n".repeat(MAX_NODE), MAX_HEARD), many("w1", 3)), (0, MAX_CONFLICTS));
 }
 
+const PLANES: [DataPlane; 3] = [DataPlane::Ready, DataPlane::NotReady, DataPlane::Failed];
+
+/// The byte of flags in the golden bytes.
+fn flags_of(bytes: &[u8]) -> u8 {
+    let at = bytes.windows(3).position(|window| window == [tlv::FLAGS, 0, 1]).unwrap();
+    bytes[at + 3]
+}
+
+#[test]
+fn a_data_plane_that_is_ready_is_said_as_before_and_anything_else_in_bits_that_older_speakers_skip() {
+    let said = |data_plane, has_health| {
+        let hello = Hello { flags: Flags { data_plane, has_health, ..hello().flags }, ..hello() };
+        flags_of(&seal(&hello, &key(1)).unwrap())
+    };
+    assert_eq!(PLANES.map(|plane| said(plane, false)), [0b00_0101, 0b00_1101, 0b01_0101]);
+    assert_eq!(said(DataPlane::Ready, true), 0b10_0101);
+    // Both bits at once are said by nobody yet: the worse one counts.
+    let mut bytes = seal(&hello(), &key(1)).unwrap();
+    let at = bytes.windows(3).position(|window| window == [tlv::FLAGS, 0, 1]).unwrap();
+    bytes[at + 3] |= tlv::PLANE_NOT_READY | tlv::PLANE_FAILED;
+    let opened = open(&resign(bytes), CLUSTER, &[key(1)]).unwrap();
+    assert_eq!(opened.flags, Flags { data_plane: DataPlane::Failed, ..hello().flags });
+}
+
 #[test]
 fn keys_are_long_enough_and_stay_secret() {
     assert_eq!(Key::new(&[b'k'; 15]), Err(KeyTooShort(15)));
@@ -297,17 +321,18 @@ prop_compose! {
 prop_compose! {
     fn any_hello()(
         cluster in any::<[u8; 16]>(), node in "[a-z0-9]([a-z0-9.-]{0,40}[a-z0-9])?",
-        numbers in any::<(u64, u64, u64)>(), interval_ms in 1..u16::MAX, bits in any::<[bool; 4]>(),
+        numbers in any::<(u64, u64, u64)>(), interval_ms in 1..u16::MAX, bits in any::<[bool; 5]>(),
         links in proptest::collection::vec(any_link(), 1..6), pick in any::<proptest::sample::Index>(),
         heard in proptest::collection::vec(any::<u32>(), 0..60), kept in proptest::collection::vec(any::<u32>(), 0..=MAX_KEPT),
         moves in proptest::option::of(proptest::collection::vec(any_move(), 0..6)),
         conflicts in proptest::collection::vec(any_conflict(), 0..3),
+        data_plane in proptest::sample::select(&PLANES),
     ) -> Hello {
         let (incarnation, sequence, resource_version) = numbers;
-        let [ready, leaving, restarting, connected] = bits;
+        let [ready, leaving, restarting, connected, has_health] = bits;
         Hello {
             cluster: ClusterId(cluster), node, incarnation, sequence, interval_ms,
-            flags: Flags { ready, leaving, restarting },
+            flags: Flags { ready, leaving, restarting, data_plane, has_health },
             link: u8::try_from(pick.index(links.len())).unwrap(), links, heard, kept, moves, conflicts,
             stamp: Stamp { connected, resource_version },
         }

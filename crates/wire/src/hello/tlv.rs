@@ -34,6 +34,10 @@ pub(super) const CONFLICTS: u8 = 13;
 pub(super) const READY: u8 = 1;
 pub(super) const LEAVING: u8 = 2;
 pub(super) const RESTARTING: u8 = 4;
+/// The data plane: neither is ready, which is also what older speakers say.
+pub(super) const PLANE_NOT_READY: u8 = 8;
+pub(super) const PLANE_FAILED: u8 = 16;
+pub(super) const HAS_HEALTH: u8 = 32;
 
 /// Kubernetes names its nodes by RFC 1123 subdomains; anything else has no business in a log line or a metric label.
 pub(super) fn is_node_name(name: &str) -> bool {

@@ -84,6 +84,7 @@ impl Node {
                 timing: Timing::default(),
                 conflict_policy: Policy::default(),
                 hello_port,
+                data_plane: watch::channel(Default::default()).1,
                 links: links.links(),
                 observed: snapshot,
                 keys,

@@ -59,7 +59,7 @@ impl Holder {
             };
         }
         if changed {
-            self.schedule(view.now);
+            self.schedule(view);
         }
         changed
     }
@@ -71,7 +71,7 @@ impl Holder {
                 let agreed = view.group(key).is_some_and(|group| view.owns(group, from));
                 let knows_better = stamp.connected && !view.stamp().connected;
                 match (agreed || knows_better, owner) {
-                    (true, _) if !self.is_held_off(from, view.now) => Word::Release,
+                    (true, _) if !self.is_held_off(from, view.now) && !self.waits_for(from, view) => Word::Release,
                     (true, _) | (false, false) => Word::Hold,
                     (false, true) => Word::Own,
                 }
@@ -100,7 +100,7 @@ impl Holder {
         let Some(Hold::Asking { of, free, .. }) = self.holds.get_mut(&key) else { return false };
         if of == from {
             free.get_or_insert(view.now);
-            self.schedule(view.now);
+            self.schedule(view);
         }
         false
     }
@@ -108,11 +108,13 @@ impl Holder {
     fn hear_claim(&mut self, from: &NodeName, said: &Move, stamp: Stamp, view: &View<'_>) -> bool {
         let key = said.group;
         let Some(group) = self.holds.get(&key).and_then(|_| view.group(key)) else { return false };
+        let waits = self.waits_for(view.me, view);
         match self.holds.get_mut(&key) {
             Some(Hold::Asking { of, since, free, refused, .. }) => {
                 of.clone_from(from);
                 *free = None;
-                if said.word == Word::Own && view.now >= *since + FORCE && view.stamp() > stamp {
+                let forces = said.word == Word::Own && view.now >= *since + FORCE && view.stamp() > stamp;
+                if forces && !waits {
                     let taken = self.tell_take(key, HandOver::Forced, from);
                     self.holds.insert(key, taken);
                     return true;

@@ -38,6 +38,8 @@ pub enum Hold {
         refused: bool,
         /// Until when this node still drains what it had itself.
         draining: Option<Moment>,
+        /// That nobody has it is not believed before.
+        patience: Moment,
     },
     /// It answers.
     Held {
@@ -88,6 +90,8 @@ pub enum HandOver {
     Forced,
     /// Taken, as nobody had it.
     Unheld,
+    /// Who had it is gone, and the owner's data plane is not ready: this node has it until then.
+    FilledIn,
     /// Who had received it is gone: this node goes on.
     Resumed,
     /// Two held it, and this node yielded.
@@ -96,13 +100,14 @@ pub enum HandOver {
 
 impl HandOver {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Asked,
         Self::Refused,
         Self::Received,
         Self::Given,
         Self::Forced,
         Self::Unheld,
+        Self::FilledIn,
         Self::Resumed,
         Self::Yielded,
     ];
@@ -117,6 +122,7 @@ impl HandOver {
             Self::Given => "given",
             Self::Forced => "forced",
             Self::Unheld => "unheld",
+            Self::FilledIn => "filled_in",
             Self::Resumed => "resumed",
             Self::Yielded => "yielded",
         }

@@ -54,6 +54,12 @@ impl View<'_> {
         self.members.get(node).is_some_and(|member| member.ready)
     }
 
+    /// When this node is the owner, and its data plane is not ready: who has the group meanwhile if its holder is gone.
+    pub(super) fn meanwhile(&self, group: &Group) -> Option<&NodeName> {
+        let found = self.electorate.meanwhile(group)?;
+        (found.owner == self.me && self.talks(found.by)).then_some(found.by)
+    }
+
     pub(super) fn stamp(&self) -> Stamp {
         self.plan.snapshot().stamp
     }

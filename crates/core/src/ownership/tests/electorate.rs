@@ -1,6 +1,7 @@
 //! The short cuts about all groups say what the whole ladder says about each.
 
 use super::*;
+use herald_wire::hello::DataPlane;
 use proptest::{collection::vec, prelude::*};
 use std::cmp::Reverse;
 
@@ -47,10 +48,18 @@ fn cluster(services: &[(u8, bool, u16)]) -> Snapshot {
     snapshot
 }
 
-/// Who is there: absent, ready, not ready, or restarting.
+/// Who is there: absent, ready, not ready, restarting, or ready with a data plane that is not, or has failed.
 fn members(states: &[u8]) -> BTreeMap<NodeName, Member> {
     let there = (0..NODES).zip(states).filter(|(_, state)| **state != 0);
-    let member = |state: u8| Member { ready: state != 2, restarting: state == 3, ..Member::default() };
+    let plane = |state: u8| match state {
+        4 => DataPlane::NotReady,
+        5 => DataPlane::Failed,
+        _ => DataPlane::Ready,
+    };
+    let member = |state: u8| {
+        let (ready, restarting) = (state != 2, state == 3);
+        Member { ready, restarting, data_plane: plane(state), ..Member::default() }
+    };
     there.map(|(number, state)| (NodeName::new(format!("node-{number:02}")), member(*state))).collect()
 }
 
@@ -66,11 +75,51 @@ fn stand_in(plan: &Plan, group: &Group, here: &LinkName, members: &BTreeMap<Node
     Some(StandIn { owner: owner.clone(), by: by.or_else(any).cloned() })
 }
 
+/// As it is said in words: everybody in order; when the first one's data plane is not ready, the first whose is.
+fn meanwhile<'a>(
+    plan: &'a Plan,
+    group: &Group,
+    here: &LinkName,
+    members: &BTreeMap<NodeName, Member>,
+) -> Option<Meanwhile<'a>> {
+    let key = group.key.to_string();
+    let mut candidates = plan.candidates(group, here, members, &mut |_, _| {});
+    candidates.sort_by_cached_key(|candidate| (Reverse(candidate.score), rank(candidate.node, &key)));
+    let ready = |node: &NodeName| members[node].data_plane == DataPlane::Ready;
+    let owner = candidates.first().map(|first| first.node).filter(|node| !ready(node))?;
+    let by = candidates.iter().map(|candidate| candidate.node).find(|node| ready(node) && !members[*node].restarting);
+    by.map(|by| Meanwhile { owner, by })
+}
+
+#[test]
+fn a_data_plane_that_has_failed_is_a_reason_unless_all_have() {
+    let snapshot = with(&[("s", service(&["192.0.2.1"], TrafficPolicy::Cluster, &["a"]))]);
+    let all = |planes: [DataPlane; 3]| {
+        let member = |data_plane| Member { ready: true, data_plane, ..Member::default() };
+        ["a", "b", "c"].into_iter().zip(planes).map(|(node, plane)| (node.into(), member(plane))).collect()
+    };
+    use DataPlane::{Failed, NotReady, Ready};
+    let healthy = verdict(&snapshot, &all([Ready; 3]));
+    for plane in [NotReady, Failed] {
+        assert_eq!(verdict(&snapshot, &all([plane; 3])), healthy, "no filter when it is the same for all");
+    }
+    let one = |node: &str, plane| {
+        let mut planes = all([Ready; 3]);
+        planes.get_mut(&NodeName::from(node)).unwrap().data_plane = plane;
+        verdict(&snapshot, &planes)
+    };
+    let owner = healthy.owner.clone().unwrap();
+    assert_eq!(one(owner.as_str(), NotReady), healthy, "who has it keeps it");
+    let failed = one(owner.as_str(), Failed);
+    assert_eq!(failed.dropped.get(&owner), Some(&Dropped::DataPlaneFailed));
+    assert!(healthy.others.contains(&failed.owner.unwrap()));
+}
+
 proptest! {
     #[test]
     fn it_says_what_the_ladder_says(
         services in vec((1..30_u8, prop::bool::weighted(0.3), any::<u16>()), 1..25),
-        history in vec(vec(0..4_u8, usize::from(NODES)), 1..6),
+        history in vec(vec(0..6_u8, usize::from(NODES)), 1..6),
     ) {
         let plan = plan(&cluster(&services));
         let here = LinkName::from("eth0");
@@ -93,6 +142,7 @@ proptest! {
                     let ahead = ahead.entry((group.key, node.clone())).or_default();
                     prop_assert_eq!(electorate.whose(group, node, ahead), whose, "{} of {}", group.key, node);
                 }
+                prop_assert_eq!(electorate.meanwhile(group), meanwhile(&plan, group, &here, &members), "{}", group.key);
                 prop_assert_eq!(electorate.stand_in(group), stand_in(&plan, group, &here, &members), "{}", group.key);
             }
         }

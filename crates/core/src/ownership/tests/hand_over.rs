@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::time::Moment;
-use herald_wire::hello::{ClusterId, Move, Stamp, Word, peer_hash};
+use herald_wire::hello::{ClusterId, DataPlane, Move, Stamp, Word, peer_hash};
 use std::time::Duration;
 
 const CLUSTER: ClusterId = ClusterId([7; 16]);
@@ -192,4 +192,140 @@ fn more_than_a_hello_holds_is_said_in_turns() {
 fn results_have_labels_of_their_own() {
     let labels: BTreeSet<&str> = HandOver::ALL.iter().map(|what| what.label()).collect();
     assert_eq!(labels.len(), HandOver::ALL.len());
+}
+
+impl Machine {
+    /// The nodes of the only group, in its order.
+    fn order(&self) -> Vec<NodeName> {
+        let mut nodes: Vec<NodeName> = self.plan.snapshot().nodes.keys().cloned().collect();
+        let key = self.plan.groups()[0].key.to_string();
+        nodes.sort_by_key(|node| rank(node, &key));
+        nodes
+    }
+
+    fn set_plane(&mut self, node: &str, data_plane: DataPlane) {
+        self.members.get_mut(&NodeName::from(node)).unwrap().data_plane = data_plane;
+    }
+}
+
+/// The state of the cluster in which these come in this order; `a` is the machine.
+fn ordered(order: [&str; 3]) -> Snapshot {
+    let addresses = (1..=254).map(|n| format!("192.0.2.{n}"));
+    let fits = |address: &String| {
+        let mut nodes = order;
+        nodes.sort_by_key(|node| rank(&NodeName::from(*node), address));
+        nodes == order
+    };
+    let address = addresses.into_iter().find(fits).unwrap();
+    with(&[("s", service(&[&address], TrafficPolicy::Cluster, &["a", "b", "c"]))])
+}
+
+#[test]
+fn who_asks_gets_nothing_while_its_data_plane_is_not_ready_for_a_time() {
+    let answer = |plane: DataPlane, pass: Duration| {
+        let mut a = Machine::new(&without(&["b", "c"], services(1)));
+        a.set_plane("b", plane);
+        a.settle(None);
+        a.pass(60_000);
+        a.change(&without(&["a", "c"], services(1)));
+        a.now = a.now + pass;
+        a.hear("b", Word::Ask, "a");
+        a.said().into_iter().find(|said| said.peer == peer_hash(CLUSTER, "b")).unwrap().word
+    };
+    let minute = Duration::from_secs(60);
+    assert_eq!(answer(DataPlane::Ready, Duration::ZERO), Word::Release);
+    assert_eq!(answer(DataPlane::NotReady, Duration::ZERO), Word::Hold);
+    // It has not been ready for a minute already.
+    assert_eq!(answer(DataPlane::NotReady, PLANE_WAIT - minute - Duration::from_millis(1)), Word::Hold);
+    assert_eq!(answer(DataPlane::NotReady, PLANE_WAIT - minute), Word::Release, "and not for ever");
+    assert_eq!(answer(DataPlane::Failed, PLANE_WAIT * 10), Word::Hold, "who says that it fails gets nothing");
+}
+
+#[test]
+fn nothing_is_forced_to_a_data_plane_that_is_not_ready() {
+    let mut a = Machine::new(&without(&["a"], services(1)));
+    a.set_plane("a", DataPlane::NotReady);
+    a.settle(None);
+    a.change(&without(&["b", "c"], services(1)));
+    a.pass(299_999);
+    assert_eq!(a.settle(None), [Role::Elsewhere], "though the state of the cluster rules the other out");
+    a.pass(1);
+    assert_eq!(a.settle(None), [HOLDER]);
+}
+
+#[test]
+fn a_kube_proxy_that_restarts_changes_nothing() {
+    for planes in [["a"].as_slice(), &["b", "c"], &["a", "b", "c"]] {
+        let snapshot = ordered(["a", "b", "c"]);
+        let mut a = Machine::new(&without(&["b", "c"], snapshot.clone()));
+        a.settle(None);
+        assert_eq!(a.change(&snapshot), [HOLDER]);
+        a.holder.take_told();
+        planes.iter().for_each(|node| a.set_plane(node, DataPlane::NotReady));
+        assert_eq!(a.settle(None), [HOLDER]);
+        planes.iter().for_each(|node| a.set_plane(node, DataPlane::Ready));
+        assert_eq!(a.settle(None), [HOLDER]);
+        assert!(a.holder.take_told().is_empty());
+    }
+}
+
+#[test]
+fn of_a_dead_owner_the_first_with_a_ready_data_plane_takes_it_until_the_next_owners_is() {
+    // b has it; c is next, and not ready; a is last.
+    let mut a = Machine::new(&ordered(["b", "c", "a"]));
+    assert_eq!(a.order(), ["b", "c", "a"].map(NodeName::from));
+    a.settle(None);
+    a.set_plane("c", DataPlane::NotReady);
+    assert_eq!(a.settle(None), [Role::Elsewhere], "b lives");
+    a.members.remove(&NodeName::from("b"));
+    assert_eq!(a.settle(None), [Role::Holder { owner: false, quiet: false }]);
+    assert_eq!(a.holder.take_told().pop().unwrap().1, HandOver::FilledIn);
+    // Kept from c as long as that is not ready.
+    a.pass(20_000);
+    let to_c = |a: &mut Machine| {
+        a.hear("c", Word::Ask, "a");
+        a.said().into_iter().find(|said| said.peer == peer_hash(CLUSTER, "c")).unwrap().word
+    };
+    assert_eq!(to_c(&mut a), Word::Hold);
+    a.set_plane("c", DataPlane::Ready);
+    assert_eq!(a.settle(None), [Role::Holder { owner: false, quiet: false }]);
+    assert_eq!(to_c(&mut a), Word::Release);
+}
+
+#[test]
+fn an_owner_that_is_not_ready_asks_who_is_and_takes_it_when_that_has_nothing() {
+    // b has it; a is next, and not ready; c is last.
+    let next = || {
+        let mut a = Machine::new(&ordered(["b", "a", "c"]));
+        a.settle(None);
+        a.set_plane("a", DataPlane::NotReady);
+        a.settle(None);
+        a
+    };
+    let mut a = next();
+    a.members.remove(&NodeName::from("b"));
+    assert_eq!(a.settle(None), [Role::Elsewhere]);
+    assert_eq!(a.said()[0].peer, peer_hash(CLUSTER, "c"), "who is to have it");
+    a.hear("c", Word::Free, "a");
+    a.pass(100);
+    assert_eq!(a.settle(None), [Role::Elsewhere], "it may not have noticed yet");
+    a.pass(300);
+    assert_eq!(a.settle(None), [HOLDER], "rather here than nowhere");
+
+    let mut a = next();
+    a.members.remove(&NodeName::from("b"));
+    a.settle(None);
+    a.hear("c", Word::Free, "a");
+    a.hear("c", Word::Hold, "a");
+    a.pass(60_000);
+    assert_eq!(a.settle(None), [Role::Elsewhere], "c has it");
+
+    for gone in [&["b", "c"][..], &["b"]] {
+        let mut a = next();
+        gone.iter().for_each(|node| drop(a.members.remove(&NodeName::from(*node))));
+        if gone.len() == 1 {
+            a.set_plane("c", DataPlane::NotReady);
+        }
+        assert_eq!(a.settle(None), [HOLDER], "nobody's is ready");
+    }
 }
