@@ -87,6 +87,11 @@ pub(crate) fn tell_deprecated(writer: &EventWriter, news: &News) {
     publish(writer, &news.service, &news.uid, ServiceEvent::deprecated_annotation(news.key));
 }
 
+/// Tells the user that annotations of `herald move` on a Service cannot be read.
+pub(crate) fn tell_unread_move(writer: &EventWriter, service: &ServiceKey, uid: &Arc<str>, problem: &str) {
+    publish(writer, service, uid, ServiceEvent::unread_move(problem));
+}
+
 fn publish(writer: &EventWriter, key: &ServiceKey, uid: &Arc<str>, event: ServiceEvent) {
     let ServiceEvent { reason, kind, message } = &event;
     match kind {

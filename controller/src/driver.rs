@@ -19,6 +19,7 @@ use crate::{
     observe::{self, Input, Reported, Watches},
     quarantine::Quarantine,
     state::{Outcome, Promise, State, Write},
+    unread_move::UnreadMoves,
     webhook::SourcesRequest,
 };
 use herald_api::crd::{ConfigurationStateStatus, IPAddressPoolStatus};
@@ -122,6 +123,7 @@ pub(crate) struct Driver {
     report_due: bool,
     usage: BTreeMap<PoolName, Usage>,
     deprecated: Deprecated,
+    unread_moves: UnreadMoves,
     reign: Option<Reign>,
     /// Number of the Services watch in force.
     watch: u64,
@@ -164,6 +166,7 @@ impl Driver {
             report_due: false,
             usage: BTreeMap::new(),
             deprecated: Deprecated::default(),
+            unread_moves: UnreadMoves::default(),
             reign: None,
             watch: 0,
             state: State::default(),
@@ -322,6 +325,7 @@ impl Driver {
         self.queue.clear();
         self.told_problems = Told::default();
         self.deprecated = Deprecated::default();
+        self.unread_moves = UnreadMoves::default();
         self.usage.clear();
         self.dirty = false;
     }

@@ -14,6 +14,7 @@ mod metrics;
 mod observe;
 mod quarantine;
 mod state;
+mod unread_move;
 mod webhook;
 
 pub use config::ControllerConfig;

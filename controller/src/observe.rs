@@ -34,6 +34,8 @@ pub(crate) struct Observed {
     pub(crate) version: String,
     /// Annotation keys under MetalLB's old prefix that are read from it.
     pub(crate) deprecated: Vec<&'static str>,
+    /// What is wrong with its annotations of `herald move`, and what to do about it.
+    pub(crate) unread_move: Option<String>,
 }
 
 impl Observed {
@@ -41,6 +43,7 @@ impl Observed {
         let service = Arc::new(service::from_object(object, class)?);
         let ObjectMeta { uid, resource_version, annotations, .. } = &object.metadata;
         Some(Self {
+            unread_move: service::moved(object).err().filter(|_| service.is_load_balancer),
             service,
             uid: uid.as_deref().unwrap_or_default().into(),
             version: resource_version.clone().unwrap_or_default(),

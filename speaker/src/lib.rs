@@ -18,7 +18,7 @@ mod show;
 pub use config::SpeakerConfig;
 
 use driver::Told;
-use herald_api::event::{Kind, Notice, ServiceEvent};
+use herald_api::event::{Kind, Notice, ServiceEvent, unread_evacuation};
 use herald_core::{
     NodeName, ServiceKey, announce::conflict::Withheld, membership::Identity, ownership::Moves, reason::Reason,
 };
@@ -99,7 +99,8 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
     let asks = data_plane::AskMetrics::default();
     registry.add(asks.clone());
     let data_plane = data_plane::start(config.data_plane_health.0.clone(), plane, asks);
-    let (observed, served) = observe::start(&clients.main, &config, shown, offer_now.clone(), &shutdown);
+    let (unread, unread_now) = watch::channel(None);
+    let (observed, served) = observe::start(&clients.main, &config, shown, offer_now.clone(), unread, &shutdown);
     registry.add(ScrapeCollector { scrape: scraped.clone(), observed: observed.clone() });
     let saved_at = Gauge::default();
     registry.add(SavedMetrics { observed: observed.clone(), saved_at: saved_at.clone() });
@@ -153,6 +154,7 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
         offer.send_replace(found.map(Arc::new));
     });
     let (events, _writer) = EventWriter::start(clients.main, COMPONENT, &pod, shutdown.clone());
+    tokio::spawn(tell_unread(node.clone(), unread_now, events.clone()));
     let resources = driver::Resources {
         me: Identity { cluster, node: node.clone(), incarnation: driver::incarnation() },
         timing: config.failover_target,
@@ -173,6 +175,19 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
     driver::run(resources, shutdown).await;
     tracing::info!("speaker ended");
     ended(serve).await
+}
+
+/// Tells on the Node what is wrong with its annotations, whenever that changed.
+async fn tell_unread(node: NodeName, mut unread: watch::Receiver<observe::UnreadNode>, events: EventWriter) {
+    loop {
+        let now = unread.borrow_and_update().clone();
+        if let Some((uid, problem)) = now {
+            events.publish(unread_evacuation(&node, &uid, &problem));
+        }
+        if unread.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn ended(serve: tokio::task::JoinHandle<Result<(), AdminError>>) -> Result<(), SpeakerError> {

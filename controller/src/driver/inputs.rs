@@ -54,6 +54,7 @@ impl Driver {
             }
             Input::Services { watch, change } if watch == self.watch && self.reign.is_some() => {
                 self.deprecated.observe(&change);
+                self.unread_moves.observe(&change);
                 let (effect, settled) = self.state.observe(change);
                 self.dirty |= effect.dirty;
                 if effect.invalid {

@@ -67,7 +67,7 @@ impl Driver {
         self.tell();
     }
 
-    /// Events about the configuration and about deprecated annotations, and what is reported on pools and on the configuration.
+    /// Events about the configuration and about annotations that are deprecated or cannot be read, and what is reported on pools and on the configuration.
     fn tell(&mut self) {
         let may_act = self.may_act();
         if may_act {
@@ -78,6 +78,9 @@ impl Driver {
             }
             for news in self.deprecated.take() {
                 apply::tell_deprecated(events, &news);
+            }
+            for (service, uid, problem) in self.unread_moves.take() {
+                apply::tell_unread_move(events, &service, &uid, &problem);
             }
         }
         if may_act == self.reports.borrow().is_some() && !self.report_due {

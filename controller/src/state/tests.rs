@@ -44,6 +44,7 @@ fn seen(name: &str, version: u64, address: Option<&str>) -> Observed {
         uid: format!("uid-{name}").into(),
         version: version.to_string(),
         deprecated: vec![],
+        unread_move: None,
     }
 }
 

@@ -242,6 +242,37 @@ async fn a_deprecated_annotation_is_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn annotations_of_a_move_that_cannot_be_read_are_told_when_they_change() {
+    let cluster = Cluster::with_pool("192.168.56.11-192.168.56.20");
+    let replica = Replica::start(&cluster, "a").await;
+    cluster.service("web");
+    cluster.pass(1).await;
+    let annotate = |until: Option<&str>| {
+        let annotations = json!({ "herald.io/move-to": "b", "herald.io/move-until": until });
+        cluster.api.patch(&id("web"), &json!({ "metadata": { "annotations": annotations } }));
+    };
+    annotate(Some("tomorrow"));
+    cluster.pass(2).await;
+    // Nothing about them changes, whatever else does.
+    cluster.api.patch(&id("web"), &json!({ "metadata": { "labels": { "any": "thing" } } }));
+    replica.wire.expire_watches();
+    cluster.pass(10).await;
+    assert_eq!(cluster.reasons("web"), ["IPAllocated", "moveNotRead"]);
+    annotate(None);
+    cluster.pass(2).await;
+    annotate(Some("2030-01-31T12:00:00Z"));
+    cluster.pass(2).await;
+    assert_eq!(
+        cluster.reasons("web"),
+        ["IPAllocated", "moveNotRead", "moveNotRead"],
+        "one is missing, then all is well"
+    );
+    annotate(Some("tomorrow"));
+    cluster.pass(2).await;
+    assert_eq!(cluster.reasons("web").len(), 4, "again, as it was right meanwhile");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_report_that_fails_is_repeated_and_delays_no_address() {
     let cluster = cluster();
     put_pool(&cluster, "lan", addresses(&["10.0.0.0/28"]));

@@ -111,6 +111,13 @@ pub fn node_notice(node: &NodeName, uid: &Arc<str>, kind: Kind, reason: &'static
     Notice { about, kind, reason, message }
 }
 
+/// An annotation of `herald evacuate` on a Node cannot be read: it counts for nothing.
+#[must_use]
+pub fn unread_evacuation(node: &NodeName, uid: &Arc<str>, problem: &str) -> Notice {
+    let message = format!("the node keeps its addresses: {problem}");
+    node_notice(node, uid, Kind::Warning, "evacuationNotRead", message)
+}
+
 /// What an event on a Service says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceEvent {
@@ -170,6 +177,12 @@ impl ServiceEvent {
             kind: Kind::Warning,
             message: format!("annotation {key} is deprecated: use {}{name}", annotations::PREFIX),
         }
+    }
+
+    /// Annotations of `herald move` cannot be read: they count for nothing.
+    #[must_use]
+    pub fn unread_move(problem: &str) -> Self {
+        Self { reason: "moveNotRead", kind: Kind::Warning, message: format!("the Service is not moved: {problem}") }
     }
 
     /// The speaker's event about who announces. Equal text for all Services of a node and protocol: tools compare it.

@@ -88,10 +88,11 @@ pub(crate) fn start(
     config: &SpeakerConfig,
     shown: Shown,
     offer: Offer,
+    unread: watch::Sender<UnreadNode>,
     shutdown: &Shutdown,
 ) -> (watch::Receiver<Option<Arc<Snapshot>>>, Served) {
     let (tx, rx) = mpsc::channel(QUEUE);
-    let served = watch_all(client, config, &tx, shutdown);
+    let served = watch_all(client, config, &tx, unread, shutdown);
     let secrets = secrets(client, config, &tx, shutdown);
     let (snapshots, receiver) = watch::channel(None);
     let world = World::new(Me {
@@ -127,7 +128,13 @@ fn secrets(
     }
 }
 
-fn watch_all(client: &Client, config: &SpeakerConfig, tx: &mpsc::Sender<Input>, shutdown: &Shutdown) -> Served {
+fn watch_all(
+    client: &Client,
+    config: &SpeakerConfig,
+    tx: &mpsc::Sender<Input>,
+    unread: watch::Sender<UnreadNode>,
+    shutdown: &Shutdown,
+) -> Served {
     let namespace = config.common.namespace();
     let class = config.common.lb_class.clone();
     objects::spawn(
@@ -146,10 +153,11 @@ fn watch_all(client: &Client, config: &SpeakerConfig, tx: &mpsc::Sender<Input>, 
         tx.clone(),
         shutdown.clone(),
     );
+    let own = NodeName::new(config.node_name.as_str());
     objects::spawn(
         Objects::<node::Object>::all(client.clone()),
         objects::config(),
-        |object| Some(node_object(&object)),
+        move |object| Some(node_object(&object, &own, &unread)),
         Input::Nodes,
         tx.clone(),
         shutdown.clone(),
@@ -220,10 +228,23 @@ impl Custom<'_> {
     }
 }
 
-fn node_object(object: &node::Object) -> Node {
+/// What is wrong with the annotations of this speaker's own Node, with the UID of the Node.
+pub(crate) type UnreadNode = Option<(Arc<str>, String)>;
+
+/// Of all speakers the node's own tells what is wrong with its annotations.
+fn node_object(object: &node::Object, own: &NodeName, unread: &watch::Sender<UnreadNode>) -> Node {
     let node = node::from_object(object);
-    if let Some(problem) = node::problem(object) {
-        tracing::warn!(node = %node.name, problem, "the node keeps its addresses");
+    if node.name == *own {
+        let uid = object.metadata.uid.as_deref().unwrap_or_default();
+        let now = node::problem(object).map(|problem| (Arc::from(uid), problem));
+        unread.send_if_modified(|before| {
+            let changed = *before != now;
+            if let Some((_, problem)) = now.as_ref().filter(|_| changed) {
+                tracing::warn!(node = %node.name, problem, "the node keeps its addresses");
+            }
+            *before = now;
+            changed
+        });
     }
     node
 }

@@ -45,7 +45,7 @@ fn rig(api: &FakeApi) -> Rig {
     };
     let config = Line::parse_from(["speaker", "--node-name", "a", "--namespace", "ns"]).config;
     let (offer, offer_now) = watch::channel(None);
-    let observed = start(&client, &config, shown, offer_now, &Shutdown::manual()).0;
+    let observed = start(&client, &config, shown, offer_now, watch::channel(None).0, &Shutdown::manual()).0;
     Rig { observed, excluded: excluded_now, offer, readiness, wire }
 }
 
@@ -175,4 +175,21 @@ async fn a_lost_or_damaged_key_secret_changes_nothing_and_a_new_key_seals_when_a
     assert_eq!(accepted(&fresh), [key(2), key(1)]);
     sleep(Duration::from_secs(120)).await;
     assert_eq!(accepted(&fresh), [key(2)]);
+}
+
+#[test]
+fn a_nodes_own_speaker_tells_when_its_annotations_or_what_is_wrong_with_them_changes() {
+    let (unread, mut told) = watch::channel(None);
+    let mut sees = |node: &str, until: Value| {
+        let metadata = json!({ "name": node, "uid": "u", "annotations": { "herald.io/evacuate-until": until } });
+        let object = serde_json::from_value(json!({ "metadata": metadata })).unwrap();
+        assert_eq!(node_object(&object, &"a".into(), &unread).name, node.into());
+        let changed = told.has_changed().unwrap();
+        (changed, told.borrow_and_update().clone().map(|(_, problem)| problem))
+    };
+    let (changed, problem) = sees("a", json!("soon"));
+    assert!(changed && problem.as_ref().unwrap().contains("herald.io/evacuate-until is \"soon\": write a moment"));
+    assert_eq!(sees("a", json!("soon")), (false, problem.clone()), "once");
+    assert_eq!(sees("b", json!("later")), (false, problem), "its own speaker tells");
+    assert_eq!(sees("a", json!("2030-01-31T12:00:00Z")), (true, None));
 }
