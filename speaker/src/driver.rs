@@ -184,6 +184,7 @@ impl Driver {
             if self.speaker.is_due(boottime()) {
                 self.drain().await;
                 self.poll();
+                self.ports.attend(!self.speaker.lets_wait());
             }
         }
         self.stop().await;
@@ -192,13 +193,14 @@ impl Driver {
     /// Takes everything that has arrived, also what still waits in the kernel: nobody is silent whose hello was not read yet.
     async fn drain(&mut self) {
         for _ in 0..DRAINS {
+            let all = self.ports.collect();
             while let Ok(heard) = self.heard.try_recv() {
                 self.hear(heard);
             }
             while let Ok(seen) = self.seen.try_recv() {
                 self.see(&seen);
             }
-            if !self.ports.pending() {
+            if all && !self.ports.pending() {
                 break;
             }
             yield_now().await;

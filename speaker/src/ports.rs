@@ -211,7 +211,17 @@ impl Ports {
         self.open.iter()
     }
 
-    /// Whether something received still waits in the kernel.
+    /// Whether every hello is to be handed over at once, or only what is news.
+    pub(crate) fn attend(&mut self, attentive: bool) {
+        self.open.values_mut().for_each(|port| port.hello.attend(attentive));
+    }
+
+    /// Has the hellos that waited handed over; whether that was all of them.
+    pub(crate) fn collect(&mut self) -> bool {
+        self.open.values_mut().map(|port| port.hello.collect()).fold(true, |all, of_port| all && of_port)
+    }
+
+    /// Whether something received still waits in the kernel, beside what [`Ports::collect`] takes.
     pub(crate) fn pending(&self) -> bool {
         self.open.values().any(|port| port.hello.pending() || port.responder.pending())
     }

@@ -62,7 +62,8 @@ struct Host {
     paused_until: Option<Moment>,
     /// While suspended its kernel does not run either.
     suspended: bool,
-    inbox: Vec<Delivery>,
+    /// What arrived, and when.
+    inbox: Vec<(Moment, Delivery)>,
     answers: BTreeMap<LinkName, BTreeMap<IpAddr, Claim>>,
     /// How often each address was said unasked.
     gratuitous: BTreeMap<IpAddr, usize>,
@@ -108,6 +109,12 @@ enum Delivery {
         address: IpAddr,
         from: Mac,
     },
+}
+
+impl Delivery {
+    fn may_wait(&self) -> bool {
+        matches!(self, Self::Hello { hello, .. } if hello.routine)
+    }
 }
 
 impl Host {
@@ -386,7 +393,7 @@ impl Lan {
                 Delivery::Asked { link, address, to: station, by } => self.asked(&to, &link, address, station, by),
                 other => {
                     if let Some(host) = self.hosts.get_mut(&to).filter(|host| host.power && !host.suspended) {
-                        host.inbox.push(other);
+                        host.inbox.push((self.now, other));
                         touched.insert(to);
                     }
                 }
@@ -419,14 +426,22 @@ impl Lan {
         if host.paused_until.is_some() {
             return;
         }
+        let Some(speaker) = &mut host.speaker else { return host.inbox.clear() };
+        // Routine hellos wake nobody who is settled.
+        if !host.inbox.is_empty()
+            && host.inbox.iter().all(|(_, delivery)| delivery.may_wait())
+            && speaker.lets_wait()
+            && !speaker.is_due(now)
+        {
+            return;
+        }
         let inbox = std::mem::take(&mut host.inbox);
-        let Some(speaker) = &mut host.speaker else { return };
         let began = std::time::Instant::now();
-        for delivery in inbox {
+        for (at, delivery) in inbox {
             match delivery {
                 Delivery::Hello { link, from_mac, by_datagram, hello } => {
                     let hello = Box::new(Arc::unwrap_or_clone(hello));
-                    speaker.handle(Input::Hello { link, from: from_mac, by_datagram, hello }, now);
+                    speaker.handle(Input::Hello { link, from: from_mac, by_datagram, hello }, at);
                 }
                 Delivery::Answer { link, address, from } => {
                     speaker.handle(Input::Answered { link, address, from }, now);

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | 4 | `HRLD` |
 //! | 1 | version |
-//! | 1 | 0, ignored |
+//! | 1 | bit 0: routine, so that whoever has no urgent business may take it later; the rest is 0 and ignored |
 //! | 2 | length of the fields, big endian like every number |
 //! | 16 | cluster |
 //! | n | fields: type (1), length (2), value |
@@ -67,7 +67,13 @@ pub struct Hello {
     pub conflicts: Vec<Conflict>,
     /// The state of the cluster that the sender decides on.
     pub stamp: Stamp,
+    /// Says nothing that a peer that is well has to act on at once: it came because the interval was over. Stands at a fixed place of the frame
+    /// ([`ROUTINE_AT`]), so that a kernel's filter can tell it; an older speaker's hellos never say it.
+    pub routine: bool,
 }
+
+/// Where a hello has the byte whose lowest bit says that it is [`Hello::routine`].
+pub const ROUTINE_AT: usize = 5;
 
 /// Flags of a hello.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

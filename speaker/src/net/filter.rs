@@ -5,7 +5,7 @@ use super::{
     packet_socket::Protocol,
     targets::{self, Places, Targets},
 };
-use herald_wire::{arp, hello, ndp};
+use herald_wire::{arp, ethernet, hello, ndp};
 use socket2::SockFilter;
 
 /// Bytes of a frame that are handed over: every frame that passes is far smaller.
@@ -20,6 +20,37 @@ pub(super) fn filter(protocol: Protocol) -> Vec<SockFilter> {
 pub(super) fn filter_for(protocol: Protocol, targets: &Targets) -> Vec<SockFilter> {
     let tail = places(protocol).map_or_else(|| vec![accept()], |places| targets::program(places, targets));
     kernel(&assemble(&conditions(protocol), tail))
+}
+
+/// Which hellos a socket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hellos {
+    /// Every one.
+    All,
+    /// Those that are worth waking for: all but [`hello::Hello::routine`].
+    News,
+    /// Those that may wait.
+    Routine,
+    /// None of them.
+    Nothing,
+}
+
+/// The program for these hellos. What it looks at is not authenticated yet: who sets the bit without a reason is heard later, no more.
+pub(super) fn hellos(which: Hellos) -> Vec<SockFilter> {
+    kernel(&assemble(&conditions(Protocol::Hello), hello_tail(which)))
+}
+
+fn hello_tail(which: Hellos) -> Vec<Instruction> {
+    let by_routine = |routine: Instruction, news: Instruction| {
+        let at = (ethernet::HEADER_LEN + hello::ROUTINE_AT) as u32;
+        vec![Instruction::plain(LOAD | libc::BPF_B, at), Instruction::has_bits(1, 0, 1), routine, news]
+    };
+    match which {
+        Hellos::All => vec![accept()],
+        Hellos::News => by_routine(ret(0), accept()),
+        Hellos::Routine => by_routine(accept(), ret(0)),
+        Hellos::Nothing => vec![ret(0)],
+    }
 }
 
 fn kernel(program: &[Instruction]) -> Vec<SockFilter> {
@@ -136,6 +167,11 @@ impl Instruction {
         Self::when(libc::BPF_JEQ | libc::BPF_X, 0, jt, jf)
     }
 
+    /// Has one of these bits.
+    const fn has_bits(k: u32, jt: u8, jf: u8) -> Self {
+        Self::when(libc::BPF_JSET | libc::BPF_K, k, jt, jf)
+    }
+
     pub(super) const fn at_least(k: u32, jt: u8, jf: u8) -> Self {
         Self::when(libc::BPF_JGE | libc::BPF_K, k, jt, jf)
     }
@@ -200,6 +236,7 @@ mod tests {
                 0x15 => at += usize::from(if accumulator == k { jt } else { jf }),
                 0x1d => at += usize::from(if accumulator == index { jt } else { jf }),
                 0x25 => at += usize::from(if accumulator > k { jt } else { jf }),
+                0x45 => at += usize::from(if accumulator & k > 0 { jt } else { jf }),
                 0x35 => at += usize::from(if accumulator >= k { jt } else { jf }),
                 0x06 => return k > 0,
                 other => panic!("unknown instruction {other:#x}"),
@@ -229,6 +266,39 @@ mod tests {
         assert_eq!(passing(Protocol::Arp), [0, 1]);
         assert_eq!(passing(Protocol::NeighborDiscovery), [2, 3]);
         assert_eq!(passing(Protocol::Hello), [4]);
+    }
+
+    #[test]
+    fn hellos_are_told_apart_by_whether_they_are_routine() {
+        let key = hello::Key::new(&[1; 32]).unwrap();
+        let frame = |routine: bool| {
+            let hello = hello::Hello {
+                cluster: hello::ClusterId([9; 16]),
+                node: "w1".to_owned(),
+                incarnation: 1,
+                sequence: 1,
+                interval_ms: 50,
+                flags: hello::Flags::default(),
+                link: 0,
+                links: vec![hello::LinkInfo { mac: CLIENT, name: None, addresses: vec![] }],
+                heard: vec![],
+                kept: vec![],
+                moves: None,
+                conflicts: vec![],
+                stamp: hello::Stamp::default(),
+                routine,
+            };
+            let header = EthernetHeader { destination: hello::GROUP, source: CLIENT };
+            ethernet::frame(header, hello::ETHERTYPE, &hello::seal(&hello, &key).unwrap())
+        };
+        let passing = |which| {
+            let program = assemble(&conditions(Protocol::Hello), hello_tail(which));
+            [true, false].map(|routine| runs(&program, &frame(routine), 2))
+        };
+        assert_eq!(passing(Hellos::All), [true, true]);
+        assert_eq!(passing(Hellos::News), [false, true]);
+        assert_eq!(passing(Hellos::Routine), [true, false]);
+        assert_eq!(passing(Hellos::Nothing), [false, false]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Hellos as frames of a link: opened when they arrive, handed to the driver, sent to the group.
 
 use super::{
-    packet_socket::{OpenError, PacketSocket, Protocol},
+    filter::Hellos,
+    packet_socket::{OpenError, PacketSocket, Protocol, Waiting},
     responder::receive_failed,
 };
 use herald_core::{LinkName, time::Moment};
@@ -140,11 +141,21 @@ impl Opener {
     }
 }
 
-/// The hello frames of one link. Dropping it ends its task and closes its socket.
+/// Frames that are taken from a link in one go, so that the driver's queue has room for them.
+const BATCH: usize = 256;
+
+/// The hello frames of one link. Dropping it ends its task and closes its sockets.
+///
+/// Whoever is well says the same every interval. To be woken for each of these hellos would be most of an idle speaker's work, so there are two
+/// sockets: what is news wakes at once, and what is [`Hello::routine`] waits until it is [collected](HelloPort::collect). While the driver
+/// is [attentive](HelloPort::attend), everything wakes.
 #[derive(Debug)]
 pub struct HelloPort {
+    link: LinkName,
     socket: Arc<PacketSocket>,
-    counters: Arc<HelloCounters>,
+    routine: Waiting,
+    attentive: bool,
+    opener: Arc<Opener>,
     _task: JoinSet<()>,
 }
 
@@ -160,11 +171,40 @@ impl HelloPort {
         heard: &mpsc::Sender<Heard>,
     ) -> Result<Self, OpenError> {
         let socket = Arc::new(PacketSocket::open(index, Protocol::Hello)?);
-        let opener = Opener::new(keys.clone(), heard.clone());
-        let counters = Arc::clone(&opener.counters);
+        let routine = Waiting::open(index)?;
+        let opener = Arc::new(Opener::new(keys.clone(), heard.clone()));
         let mut task = JoinSet::new();
-        task.spawn(run(link.clone(), Arc::clone(&socket), opener));
-        Ok(Self { socket, counters, _task: task })
+        task.spawn(run(link.clone(), Arc::clone(&socket), Arc::clone(&opener)));
+        Ok(Self { link: link.clone(), socket, routine, attentive: true, opener, _task: task })
+    }
+
+    /// Whether every hello is to wake the driver, or only what is news. At first, every one does.
+    pub fn attend(&mut self, attentive: bool) {
+        if self.attentive == attentive {
+            return;
+        }
+        // First what takes more, then what takes less: in between a hello may come twice, and is not newer the second time.
+        let changed = if attentive {
+            let all = self.socket.only_hellos(Hellos::All);
+            all.and_then(|()| self.routine.only_hellos(Hellos::Nothing))
+        } else {
+            let routine = self.routine.only_hellos(Hellos::Routine);
+            routine.and_then(|()| self.socket.only_hellos(Hellos::News))
+        };
+        match changed {
+            Ok(()) => self.attentive = attentive,
+            Err(error) => debug!(link = %self.link, %error, "no filter for hellos"),
+        }
+    }
+
+    /// Hands on the hellos that waited, with the moments of their arrival; whether that was all.
+    pub fn collect(&mut self) -> bool {
+        let (link, opener) = (&self.link, &self.opener);
+        let taken = self.routine.take(BATCH, |frame, at| take(link, opener, frame, at));
+        taken.unwrap_or_else(|error| {
+            debug!(%link, %error, "receiving routine hellos failed");
+            true
+        })
     }
 
     /// Sends sealed bytes to all speakers on the link, from its current MAC address.
@@ -176,7 +216,7 @@ impl HelloPort {
         self.socket.send(&ethernet::frame(header, hello::ETHERTYPE, payload))
     }
 
-    /// Whether a hello waits in the kernel: a peer must not be called silent before it has been taken.
+    /// Whether a hello that is news waits in the kernel: a peer must not be called silent before it has been taken.
     #[must_use]
     pub fn pending(&self) -> bool {
         self.socket.pending()
@@ -185,25 +225,28 @@ impl HelloPort {
     /// What happened on this link.
     #[must_use]
     pub fn counters(&self) -> &Arc<HelloCounters> {
-        &self.counters
+        &self.opener.counters
     }
 
     /// Hellos that the kernel had no room for.
     #[must_use]
     pub fn kernel_drops(&self) -> u64 {
-        self.socket.drops()
+        self.socket.drops() + self.routine.drops()
     }
 }
 
-async fn run(link: LinkName, socket: Arc<PacketSocket>, opener: Opener) {
+fn take(link: &LinkName, opener: &Opener, frame: &[u8], at: Moment) {
+    match ethernet::split(frame) {
+        Ok((header, hello::ETHERTYPE, payload)) => {
+            opener.take(link, Some(header.source), &header.source, payload, at);
+        }
+        _ => debug!(%link, "frame without hello passed the filter"),
+    }
+}
+
+async fn run(link: LinkName, socket: Arc<PacketSocket>, opener: Arc<Opener>) {
     loop {
-        let take = |frame: &[u8], at: Moment| match ethernet::split(frame) {
-            Ok((header, hello::ETHERTYPE, payload)) => {
-                opener.take(&link, Some(header.source), &header.source, payload, at);
-            }
-            _ => debug!(%link, "frame without hello passed the filter"),
-        };
-        if let Err(error) = socket.receive(take).await {
+        if let Err(error) = socket.receive(|frame, at| take(&link, &opener, frame, at)).await {
             receive_failed(&link, &error).await;
         }
     }

@@ -10,8 +10,9 @@ use std::{
     mem::{self, MaybeUninit},
     ops::Range,
     os::fd::AsRawFd,
+    time::Duration,
 };
-use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// Now, on the clock of this node that goes on in suspend (`CLOCK_BOOTTIME`).
 #[must_use]
@@ -27,7 +28,8 @@ pub fn boottime() -> Moment {
     Moment::from_micros(seconds.saturating_mul(1_000_000) + u64::try_from(now.tv_nsec / 1000).unwrap_or(0))
 }
 
-/// Makes a socket known to the runtime's reactor.
+/// Makes a socket known to the runtime's reactor, to be told when something can be read. Nobody waits until something can be written: every frame
+/// that leaves would be a wake-up more.
 ///
 /// # Errors
 /// The reactor refuses it.
@@ -37,7 +39,7 @@ pub fn boottime() -> Moment {
 pub(super) fn register(socket: Socket) -> io::Result<AsyncFd<Socket>> {
     // SAFETY: the AsyncFd owns the Socket, which owns an open descriptor until it is dropped, and `Socket::as_raw_fd` returns that same
     // descriptor every time: nothing can replace it while the AsyncFd lends it out by shared reference only.
-    unsafe { AsyncFd::register(socket) }.map_err(io::Error::from)
+    unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }.map_err(io::Error::from)
 }
 
 /// Starts delivery of frames of one EtherType from one link to an `AF_PACKET` socket.
@@ -102,6 +104,66 @@ pub(super) fn take_packet_drops(socket: &Socket) -> io::Result<u32> {
         )
     };
     if result == 0 { Ok(statistics.tp_drops) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Has the kernel note on its wall clock when each frame or datagram arrives at this socket, for [`receive_stamped`].
+///
+/// # Errors
+/// None that is known.
+pub(super) fn stamp_arrivals(socket: &Socket) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open because `socket` is borrowed; pointer and length describe `on`, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_TIMESTAMPNS,
+            (&raw const on).cast(),
+            mem::size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Receives into the buffer without waiting: how many bytes, and when they arrived, since 1970 on the wall clock, where the kernel says it.
+///
+/// # Errors
+/// `WouldBlock` when there is nothing, and what else `recvmsg` says.
+pub(super) fn receive_stamped(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, Option<Duration>)> {
+    /// Room for one control message with a timespec, aligned as its header has to be.
+    #[repr(align(8))]
+    struct Control([u8; 64]);
+    let mut control = Control([0; 64]);
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut message = MaybeUninit::<libc::msghdr>::zeroed();
+    // SAFETY: all-zero bytes are a valid msghdr, one without name, parts and control messages.
+    let message = unsafe { message.assume_init_mut() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    message.msg_controllen = control.0.len() as _;
+    // SAFETY: the descriptor is open because `socket` is borrowed; `message` points to `buffer` and `control` with their lengths, which outlive
+    // the call, and the kernel writes no more than that.
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut *message, libc::MSG_DONTWAIT) };
+    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: the kernel has set `msg_controllen` to what it wrote to `control`, and CMSG_FIRSTHDR gives null unless a whole header is in it.
+    let first = unsafe { libc::CMSG_FIRSTHDR(&raw const *message).as_ref() };
+    let stamp = first.filter(|header| {
+        (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS)
+            && header.cmsg_len as usize >= mem::size_of::<libc::cmsghdr>() + mem::size_of::<libc::timespec>()
+    });
+    let stamp = stamp.map(|header| {
+        // SAFETY: the message has room for a timespec behind its header, as its length says and the kernel wrote it; read without assuming
+        // that it is aligned.
+        unsafe { libc::CMSG_DATA(header).cast::<libc::timespec>().read_unaligned() }
+    });
+    let since_1970 = |at: libc::timespec| {
+        Some(Duration::new(
+            u64::try_from(at.tv_sec).ok()?,
+            u32::try_from(at.tv_nsec).ok().filter(|n| *n < 1_000_000_000)?,
+        ))
+    };
+    Ok((length, stamp.and_then(since_1970)))
 }
 
 /// Asks the scheduler to let this thread run soon after it wakes, for a short time: a short slice (Linux 6.12, EEVDF), which needs no
@@ -191,7 +253,6 @@ fn as_int(index: u32) -> io::Result<libc::c_int> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn boottime_is_the_time_since_boot() {

@@ -8,6 +8,7 @@ use herald_speaker::{
     net::{
         hello_io::{Carrier, Heard, HelloCounters, HelloPort, Keys},
         hello_udp::{HelloUdp, UdpError},
+        sys::boottime,
     },
 };
 use herald_wire::hello::{ClusterId, Flags, Hello, Key, LinkInfo, Stamp, UDP_PORT, seal};
@@ -17,6 +18,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -45,6 +47,7 @@ fn hello(host: &Host, cluster: ClusterId) -> Hello {
         moves: None,
         conflicts: vec![],
         stamp: Stamp::default(),
+        routine: false,
     }
 }
 
@@ -106,6 +109,45 @@ fn hellos_travel_without_any_address() {
     );
     assert_eq!(heard.hello, hello);
     assert!(heard.at.as_micros() > 0);
+}
+
+#[test]
+fn routine_hellos_wait_until_they_are_collected_and_tell_when_they_arrived() {
+    let net = Net::new();
+    let (a, b) = pair(&net);
+    let (_keep, keys) = watch::channel(keys(&[1]));
+    let (sender, mut heard) = mpsc::channel(8);
+    let (opened, port) = oneshot::channel();
+    let index = b.index("eth0");
+    let _background = b.start(move |up| async move {
+        assert!(opened.send(HelloPort::open(&"eth0".into(), index, &keys, &sender).unwrap()).is_ok());
+        up.now();
+        std::future::pending::<()>().await;
+    });
+    let mut port = port.blocking_recv().unwrap();
+    let said = |sequence: u64, routine: bool| {
+        say(&a, &seal(&Hello { sequence, routine, ..hello(&a, CLUSTER) }, &key(1)).unwrap());
+    };
+    said(1, true);
+    assert_eq!(heard.blocking_recv().unwrap().hello.sequence, 1, "at first everything wakes");
+
+    port.attend(false);
+    said(2, true);
+    let told = boottime();
+    // What is news overtakes it.
+    said(3, false);
+    assert_eq!(heard.blocking_recv().unwrap().hello.sequence, 3);
+    assert!(heard.try_recv().is_err());
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(port.collect());
+    let routine = heard.try_recv().unwrap();
+    assert_eq!(routine.hello.sequence, 2);
+    assert!(routine.at <= told, "it arrived before {told}, not when it was taken: {}", routine.at);
+
+    port.attend(true);
+    said(4, true);
+    assert_eq!(heard.blocking_recv().unwrap().hello.sequence, 4, "everything wakes again");
+    assert!(port.collect() && heard.try_recv().is_err(), "and nothing comes twice");
 }
 
 #[test]

@@ -46,6 +46,10 @@ pub const GRACE: Duration = Duration::from_secs(30);
 pub const GRACE_WITH_POD: Duration = Duration::from_secs(600);
 /// How long the API may show no pod: between the old one and the new one of a DaemonSet there is none.
 pub const UNSHOWN: Duration = Duration::from_secs(5);
+/// So many peers' hellos of one interval, however long it is, fit into a socket (208 KiB by Linux's default, 2 to 4 KiB each).
+const FEW: usize = 40;
+/// Of more peers, so many hellos come in this time at most: see [`Membership::effective_interval`].
+const MOST_WAIT: Duration = Duration::from_millis(40);
 /// How often the node of a restarting speaker is asked.
 const RESTARTING_EVERY: Duration = Duration::from_millis(100);
 
@@ -186,6 +190,11 @@ impl Membership {
     pub fn wake(&mut self, now: Moment) {
         let slept = now.since(self.last_wake);
         self.last_wake = now;
+        if now >= self.next_hello {
+            // Awake anyway, and everything received was taken just now: after a look at everybody nobody who is well needs another one before
+            // the next hello.
+            self.peers.look_again(now);
+        }
         if slept > self.timing.hold() {
             // A suspended or frozen machine: what it knows is old, and others may answer for its addresses by now.
             self.judge_after = now + self.timing.interval();
@@ -271,7 +280,8 @@ impl Membership {
         };
         // A change of readiness does not wait for the next interval: others act on it. Last words are repeated: nobody asks for them again.
         let last_words = flags.leaving || flags.restarting;
-        if now >= self.next_hello || self.told != Some(flags) || last_words || speaking.hurries {
+        let news = self.told != Some(flags) || last_words || speaking.hurries;
+        if now >= self.next_hello || news {
             *sequence += 1;
             self.hellos += 1;
             self.told = Some(flags);
@@ -291,6 +301,7 @@ impl Membership {
                 moves: Some(Vec::new()),
                 conflicts: Vec::new(),
                 stamp: speaking.stamp,
+                routine: !news,
             };
             frames.push(Frame::Hello(hello, self.unheard_addresses(now)));
         }
@@ -334,6 +345,12 @@ impl Membership {
         self.standing == Standing::Present && self.changes.is_empty() && self.peers.are_well()
     }
 
+    /// Until when routine hellos may wait in the kernel: for no longer than an interval, and no more of them than a socket has room for.
+    fn take_by(&self) -> Moment {
+        let wait = if self.peers.len() > FEW { self.timing.interval().min(MOST_WAIT) } else { self.timing.interval() };
+        self.last_wake + wait
+    }
+
     /// When this machine wants to be woken at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> Moment {
@@ -341,7 +358,7 @@ impl Membership {
             .into_iter()
             .flatten()
             .map(|deadline| deadline.max(self.judge_after))
-            .chain([self.next_hello])
+            .chain([self.next_hello, self.take_by()])
             .chain(
                 matches!(self.standing, Standing::Listening | Standing::Late)
                     .then_some(self.listen_until)

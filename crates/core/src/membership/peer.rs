@@ -444,7 +444,8 @@ impl Peer {
 
     /// When [`Peer::judge`] or [`Peer::ask`] has something new; what should have been already waits for a peer's word.
     pub(super) fn wakes(&self, timing: Timing, peers: u32, interval: Duration, now: Moment) -> Moment {
-        let asks = self.asked_for(None).filter(|_| !self.flags.leaving);
+        // Who is well is asked when this machine is awake for its own hello.
+        let asks = self.asked_for(None).filter(|_| !self.flags.leaving && !self.is_well());
         let asks = asks.map(|_| self.echo.wakes(self.pace(timing, peers), now));
         let silence = match self.state {
             State::Alive if !self.flags.leaving && !self.hearing.is_deaf() => Some(self.heard + self.suspicion()),

@@ -45,6 +45,7 @@ fn hello(node: &str, sequence: u64) -> Hello {
         moves: None,
         conflicts: vec![],
         stamp: Stamp::default(),
+        routine: false,
     }
 }
 
@@ -101,6 +102,55 @@ fn the_hold_time_follows_the_senders_interval() {
     m.hear(&Hello { interval_ms: 1000, ..hello("peer", 1) }, MAC, false, start()).unwrap();
     run(&mut m, start() + ms(3900));
     assert!(m.members().contains_key(&"peer".into()));
+}
+
+#[test]
+fn a_hello_is_routine_when_nothing_but_the_interval_made_it_due() {
+    let mut m = membership();
+    m.hear(&hello("peer", 1), MAC, false, start()).unwrap();
+    let (mut sequence, mut now) = (0, start());
+    let mut said = |m: &mut Membership, speaking: Speaking| {
+        m.wake(now);
+        let frames = m.frames(&speaking, &mut sequence, now);
+        now = now + ms(50);
+        frames.into_iter().find_map(|frame| if let Frame::Hello(hello, _) = frame { Some(hello.routine) } else { None })
+    };
+    assert_eq!(said(&mut m, speaking()), Some(false), "the first one");
+    assert_eq!(said(&mut m, speaking()), Some(true));
+    assert_eq!(said(&mut m, Speaking { hurries: true, ..speaking() }), Some(false), "a word of a hand-over");
+    assert_eq!(said(&mut m, speaking()), Some(true));
+    for _ in 0..2 {
+        assert_eq!(said(&mut m, Speaking { restarting: true, ..speaking() }), Some(false), "last words, each of them");
+    }
+}
+
+#[test]
+fn well_peers_need_no_wake_up_between_two_hellos_of_ours() {
+    let mut m = membership();
+    // Each at its own time, 47 ms apart, handed over when this machine wakes.
+    let peers = [("a", 3), ("b", 17), ("c", 40)];
+    let mut arrivals: Vec<(Moment, &str, u64)> = peers
+        .iter()
+        .flat_map(|(node, phase)| (0..400_u64).map(move |turn| (start() + ms(phase + 47 * turn), *node, turn + 1)))
+        .collect();
+    arrivals.sort();
+    let (mut arrivals, mut sequence, mut now) = (arrivals.into_iter().peekable(), 0, start());
+    let (mut wakes, mut hellos) = (0, 0);
+    while now < start() + ms(18_000) {
+        while let Some((at, node, sequence)) = arrivals.next_if(|(at, ..)| *at <= now) {
+            m.hear(&hello(node, sequence), MAC, false, at).unwrap();
+        }
+        m.wake(now);
+        let frames = m.frames(&speaking(), &mut sequence, now);
+        if now > start() + ms(1000) {
+            assert!(m.is_settled(), "{now}");
+            wakes += 1;
+            hellos += frames.iter().filter(|frame| matches!(frame, Frame::Hello(..))).count();
+        }
+        now = m.next_deadline().max(now);
+    }
+    assert_eq!(wakes, hellos, "awake for its own hellos only");
+    assert!(hellos > 300);
 }
 
 #[test]

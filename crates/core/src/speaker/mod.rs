@@ -89,7 +89,7 @@ pub struct Speaker {
     decided: Moment,
     /// Words of hand-overs since then.
     said: Vec<Said>,
-    /// Since the last poll nothing came but hellos that changed nothing.
+    /// Since the last poll nothing came but hellos, and answers to asks, that changed nothing.
     settled: bool,
 }
 
@@ -141,13 +141,24 @@ impl Speaker {
 
     /// Takes one input.
     pub fn handle(&mut self, input: Input, now: Moment) -> Taken {
-        let hello = matches!(input, Input::Hello { .. });
+        let heard = matches!(input, Input::Hello { .. } | Input::Answered { .. });
         let taken = self.take(input, now);
-        self.settled &= hello
+        self.settled &= heard
+            && self.pending.is_empty()
             && self.decides_at().is_none_or(|when| when > now)
-            && self.memberships.values().all(Membership::is_settled)
-            && self.holders.values().all(Holder::is_settled);
+            && self.are_settled();
         taken
+    }
+
+    /// Whether hellos that say that they are [`routine`](Hello::routine) may wait until [`Speaker::next_deadline`]: everybody is well, and
+    /// nothing is to be told. They are handed over with the moments of their arrival then, before [`Speaker::poll`].
+    #[must_use]
+    pub fn lets_wait(&self) -> bool {
+        self.due.is_none() && self.said.is_empty() && self.are_settled()
+    }
+
+    fn are_settled(&self) -> bool {
+        self.memberships.values().all(Membership::is_settled) && self.holders.values().all(Holder::is_settled)
     }
 
     /// Whether [`Speaker::poll`] has something to do. Of an idle speaker's inputs almost all are hellos that change nothing but when their
@@ -369,7 +380,10 @@ impl Speaker {
                         hello.conflicts = conflicts.get(name).cloned().unwrap_or_default();
                         if let Some(holder) = self.holders.get_mut(name).filter(|_| hello.flags.ready) {
                             let me = &self.me;
-                            hello.moves = Some(holder.words(me.cluster, &me.node, hello.heard.len(), now));
+                            let words = holder.words(me.cluster, &me.node, hello.heard.len(), now);
+                            // What is said to a certain node is a question or an answer.
+                            hello.routine &= words.iter().all(|said| said.peer == 0);
+                            hello.moves = Some(words);
                         }
                         Effect::Hello { link: name.clone(), hello, unicast }
                     }

@@ -5,7 +5,7 @@ use super::{
     Word, seal,
     tlv::{
         CONFLICTS, FLAGS, Fields, HAS_HEALTH, HEADER_LEN, HEARD, HMAC_LEN, INCARNATION, INTERVAL, KEPT, LEAVING, LINK,
-        LINK_INDEX, LINK_NAME, MAGIC, MOVES, NODE, PLANE_FAILED, PLANE_NOT_READY, READY, RESTARTING, SEQUENCE, STAMP,
+        LINK_INDEX, LINK_NAME, MAGIC, MOVES, NODE, PLANE_FAILED, PLANE_NOT_READY, READY, RESTARTING, ROUTINE, SEQUENCE, STAMP,
         VERSION, is_node_name,
     },
 };
@@ -22,7 +22,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// The first of these that fails.
 pub fn open(bytes: &[u8], cluster: ClusterId, keys: &[Key]) -> Result<Hello, HelloError> {
     let Some((header, _)) = bytes.split_first_chunk::<HEADER_LEN>() else { return Err(Malformed::Length.into()) };
-    let ([m0, m1, m2, m3, version, _, high, low], id) = split_header(header);
+    let ([m0, m1, m2, m3, version, hints, high, low], id) = split_header(header);
     if [m0, m1, m2, m3] != MAGIC {
         return Err(Malformed::Magic.into());
     }
@@ -43,7 +43,8 @@ pub fn open(bytes: &[u8], cluster: ClusterId, keys: &[Key]) -> Result<Hello, Hel
     if version != VERSION {
         return Err(HelloError::Version(version));
     }
-    Ok(fields(cluster, signed.get(HEADER_LEN..).unwrap_or_default())?)
+    let hello = fields(cluster, signed.get(HEADER_LEN..).unwrap_or_default())?;
+    Ok(Hello { routine: hints & ROUTINE != 0, ..hello })
 }
 
 fn split_header(header: &[u8; HEADER_LEN]) -> ([u8; 8], ClusterId) {
@@ -103,6 +104,7 @@ fn fields(cluster: ClusterId, bytes: &[u8]) -> Result<Hello, Malformed> {
         moves,
         conflicts: conflicts.unwrap_or_default(),
         stamp: stamp.ok_or(Malformed::Missing(STAMP))?,
+        routine: false,
     })
 }
 

@@ -6,7 +6,7 @@ use super::{
     tlv::{
         CONFLICTS, FIELD_HEADER_LEN, FLAGS, HAS_HEALTH, HEADER_LEN, HEARD, HMAC_LEN, HmacSha256, INCARNATION, INTERVAL,
         KEPT, LEAVING, LINK, LINK_INDEX, LINK_NAME, MAGIC, MOVES, NODE, PLANE_FAILED, PLANE_NOT_READY, READY,
-        RESTARTING, SEQUENCE, STAMP, VERSION, is_node_name,
+        RESTARTING, ROUTINE, SEQUENCE, STAMP, VERSION, is_node_name,
     },
 };
 use hmac::{KeyInit, Mac as _};
@@ -137,7 +137,7 @@ pub(super) const fn move_len(said: &Move) -> usize {
 fn envelope(hello: &Hello, key: &Key, fields: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_LEN + fields.len() + HMAC_LEN);
     bytes.extend(MAGIC);
-    bytes.extend([VERSION, 0]);
+    bytes.extend([VERSION, if hello.routine { ROUTINE } else { 0 }]);
     bytes.extend(u16::try_from(fields.len()).unwrap_or(u16::MAX).to_be_bytes());
     bytes.extend(hello.cluster.0);
     bytes.extend(fields);

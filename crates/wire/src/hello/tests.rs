@@ -32,6 +32,7 @@ fn hello() -> Hello {
         moves: None,
         conflicts: vec![],
         stamp: Stamp { connected: true, resource_version: 4711 },
+        routine: false,
     }
 }
 
@@ -321,7 +322,7 @@ prop_compose! {
 prop_compose! {
     fn any_hello()(
         cluster in any::<[u8; 16]>(), node in "[a-z0-9]([a-z0-9.-]{0,40}[a-z0-9])?",
-        numbers in any::<(u64, u64, u64)>(), interval_ms in 1..u16::MAX, bits in any::<[bool; 5]>(),
+        numbers in any::<(u64, u64, u64)>(), interval_ms in 1..u16::MAX, bits in any::<[bool; 6]>(),
         links in proptest::collection::vec(any_link(), 1..6), pick in any::<proptest::sample::Index>(),
         heard in proptest::collection::vec(any::<u32>(), 0..60), kept in proptest::collection::vec(any::<u32>(), 0..=MAX_KEPT),
         moves in proptest::option::of(proptest::collection::vec(any_move(), 0..6)),
@@ -329,12 +330,12 @@ prop_compose! {
         data_plane in proptest::sample::select(&PLANES),
     ) -> Hello {
         let (incarnation, sequence, resource_version) = numbers;
-        let [ready, leaving, restarting, connected, has_health] = bits;
+        let [ready, leaving, restarting, connected, has_health, routine] = bits;
         Hello {
             cluster: ClusterId(cluster), node, incarnation, sequence, interval_ms,
             flags: Flags { ready, leaving, restarting, data_plane, has_health },
             link: u8::try_from(pick.index(links.len())).unwrap(), links, heard, kept, moves, conflicts,
-            stamp: Stamp { connected, resource_version },
+            stamp: Stamp { connected, resource_version }, routine,
         }
     }
 }

@@ -8,7 +8,7 @@ pub(super) type HmacSha256 = Hmac<Sha256>;
 
 pub(super) const MAGIC: [u8; 4] = *b"HRLD";
 pub(super) const VERSION: u8 = 1;
-/// Magic, version, reserved, length, cluster.
+/// Magic, version, routine, length, cluster.
 pub(super) const HEADER_LEN: usize = 24;
 pub(super) const HMAC_LEN: usize = 32;
 /// Type and length.
@@ -30,6 +30,9 @@ pub(super) const KEPT: u8 = 11;
 pub(super) const MOVES: u8 = 12;
 /// Conflicts: each the station's MAC address (6 bytes), then family (4 or 6) and address.
 pub(super) const CONFLICTS: u8 = 13;
+
+/// In the byte at [`super::ROUTINE_AT`].
+pub(super) const ROUTINE: u8 = 1;
 
 pub(super) const READY: u8 = 1;
 pub(super) const LEAVING: u8 = 2;
