@@ -179,12 +179,16 @@ impl ArpPort {
 
 /// Starts delivery of ARP frames from the first LAN's interface in the calling thread's network.
 pub(crate) fn open() -> std::io::Result<Socket> {
-    let name = Lan::First.interface();
+    open_on(Lan::First.interface(), arp::ETHERTYPE)
+}
+
+/// Starts delivery of frames of one EtherType from an interface in the calling thread's network.
+pub(crate) fn open_on(name: &str, ethertype: u16) -> std::io::Result<Socket> {
     // The kernel's own list gives the address with the interface's index, which no safe constructor does.
     let link = nix::ifaddrs::getifaddrs()?.filter(|entry| entry.interface_name == name);
     let link = link.filter_map(|entry| entry.address?.as_link_addr().copied()).next();
     let link = link.ok_or_else(|| std::io::Error::other(format!("no {name} there")))?;
-    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(i32::from(arp::ETHERTYPE.to_be()))))?;
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(i32::from(ethertype.to_be()))))?;
     setsockopt(&socket, ReceiveTimestampns, &true)?;
     bind(socket.as_raw_fd(), &link)?;
     Ok(socket)

@@ -5,7 +5,7 @@ use crate::{
     faults::{Fault, Meanwhile},
     fencing, image, latency,
     many::Many,
-    memory, moves,
+    memory, moves, peers,
     report::{Figure, Stat},
     scale,
     stage::Stage,
@@ -18,6 +18,8 @@ use clap::ValueEnum;
 pub enum Benchmark {
     /// Size of the image.
     Image,
+    /// Idle processor time with few and with many peers.
+    Peers,
     /// Power loss of the announcing node.
     PowerLoss,
     /// Its cable is pulled.
@@ -88,8 +90,9 @@ const HOLD_OFF: &str = "speaker.holdOff=1s";
 
 impl Benchmark {
     /// In an order in which each leaves what the next can use, and that is measured first which matters most.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Image,
+        Self::Peers,
         Self::PowerLoss,
         Self::CablePulled,
         Self::Silence,
@@ -132,6 +135,7 @@ impl Benchmark {
     pub const fn title(self) -> &'static str {
         match self {
             Self::Image => "Size of the image",
+            Self::Peers => "Idle speaker with 3 and with 100 peers",
             Self::PowerLoss => "Power loss of the announcing node",
             Self::PowerLossFast => "Power loss of the announcing node, failoverTarget fast",
             Self::CablePulled => "Cable of the announcing node pulled",
@@ -197,6 +201,12 @@ impl Benchmark {
         !matches!(self, Self::FiveThousand | Self::TenThousand)
     }
 
+    /// Whether it is measured in the lab's cluster.
+    #[must_use]
+    pub const fn needs_cluster(self) -> bool {
+        !matches!(self, Self::Image | Self::Peers)
+    }
+
     /// Whether it lasts as long as it is told to.
     #[must_use]
     pub const fn is_soak(self) -> bool {
@@ -216,6 +226,7 @@ impl Benchmark {
     pub fn method(self) -> String {
         match self {
             Self::Image => image::METHOD.to_owned(),
+            Self::Peers => peers::METHOD.to_owned(),
             Self::Conflict => conflict::METHOD.to_owned(),
             Self::Creation => creation::METHOD.to_owned(),
             Self::Waiting => waiting::METHOD.to_owned(),
@@ -287,7 +298,7 @@ impl Benchmark {
             Self::Busy => unnoticed::busy(stage),
             Self::Limited => unnoticed::limited(stage),
             Self::Moves => moves::measure(stage),
-            // The image needs no stage, and failures are above.
+            // What needs no cluster needs no stage, and failures are above.
             _ => Ok(Vec::new()),
         }
     }

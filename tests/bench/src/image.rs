@@ -86,6 +86,31 @@ pub fn facts(path: &Path) -> Result<ImageFacts> {
     Ok(ImageFacts { digest, compressed })
 }
 
+/// Writes the program out of the image's layers into this folder, and says where it is.
+///
+/// # Errors
+/// [`Error::Image`]; the folder cannot be written to.
+pub fn unpack(path: &Path, program: &str, folder: &Path) -> Result<PathBuf> {
+    let io = |error: std::io::Error| bad(path, &error.to_string());
+    let bytes = fs::read(path).map_err(io)?;
+    for layer in tar::Archive::new(bytes.as_slice()).entries().map_err(io)? {
+        let layer = layer.map_err(io)?;
+        if layer.size() <= DOCUMENT {
+            continue;
+        }
+        for entry in tar::Archive::new(flate2::read::GzDecoder::new(layer)).entries().map_err(io)? {
+            let mut entry = entry.map_err(io)?;
+            if entry.path().is_ok_and(|name| name.file_name().is_some_and(|name| name == program)) {
+                let target = folder.join(program);
+                entry.set_preserve_permissions(true);
+                entry.unpack(&target).map_err(Error::file("writing", &target))?;
+                return Ok(target);
+            }
+        }
+    }
+    Err(bad(path, &format!("no program {program} in its layers")))
+}
+
 /// How it is measured.
 pub const METHOD: &str =
     "manifest, configuration and compressed layers as a registry would send them, from the OCI layout";

@@ -23,6 +23,7 @@ pub mod many;
 pub mod memory;
 pub mod meter;
 pub mod moves;
+pub mod peers;
 pub mod processor;
 pub mod publish;
 pub mod report;

@@ -10,6 +10,7 @@ use herald_bench::{
     cluster,
     image::{self, ImageFacts},
     machine::Machine,
+    peers,
     publish::Results,
     report::{self, Figure, Record},
     stage::{Effort, Stage},
@@ -158,8 +159,10 @@ impl Bench {
     }
 
     fn measure(&mut self, benchmark: Benchmark) -> Result<Vec<Figure>> {
-        if benchmark == Benchmark::Image {
-            return image::measure(&self.image);
+        match benchmark {
+            Benchmark::Image => return image::measure(&self.image),
+            Benchmark::Peers => return peers::measure(&image::tar_path(&cluster::workspace())),
+            _ => {}
         }
         match self.stage.as_mut() {
             Some(stage) => benchmark.measure(stage),
@@ -178,7 +181,7 @@ impl Bench {
             eprintln!("{}: measured before", benchmark.name());
             return Ok(record);
         }
-        if benchmark != Benchmark::Image && self.stage.is_none() {
+        if benchmark.needs_cluster() && self.stage.is_none() {
             // Its start is not part of the benchmark's time, and its load not of the machine's.
             self.stage = Some(self.set_up()?);
         }
@@ -239,7 +242,7 @@ impl Bench {
                 Err(error) => {
                     eprintln!("{name}: {error}");
                     missing.push((name, error.to_string()));
-                    if *benchmark != Benchmark::Image && self.stage.is_none() {
+                    if benchmark.needs_cluster() && self.stage.is_none() {
                         // Not even a cluster: the others would only say the same.
                         break;
                     }

@@ -18,7 +18,10 @@ code pages of the shared binary included; anonymous = without them. Processor ti
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A field of `/proc/PID/status` in KiB.
-fn status(pid: i32, field: &str) -> Result<f64> {
+///
+/// # Errors
+/// No such process or field.
+pub fn status(pid: i32, field: &str) -> Result<f64> {
     let path = format!("/proc/{pid}/status");
     let text = fs::read_to_string(&path).map_err(Error::io(format!("reading {path}")))?;
     let value = text

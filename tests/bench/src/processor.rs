@@ -25,6 +25,44 @@ pub fn of_process(pid: i32) -> Result<f64> {
     Ok(ticks.ok_or_else(|| Error::NotSeen(format!("times in {path}")))? / TICKS)
 }
 
+/// Seconds that the threads of a process have spent so far, user and system, as the scheduler counts them: to the nanosecond.
+///
+/// # Errors
+/// No such process.
+pub fn of_threads(pid: i32) -> Result<f64> {
+    let nanoseconds = |path: &str| -> Result<f64> {
+        let text = read(path)?;
+        let first = text.split_whitespace().next().and_then(|text| text.parse::<f64>().ok());
+        first.ok_or_else(|| Error::NotSeen(format!("a time in {path}")))
+    };
+    threads(pid)?
+        .iter()
+        .map(|id| nanoseconds(&format!("/proc/{pid}/task/{id}/schedstat")))
+        .sum::<Result<f64>>()
+        .map(|all| all / 1e9)
+}
+
+/// How often the threads of a process went to sleep so far: so often they were woken.
+///
+/// # Errors
+/// No such process.
+pub fn sleeps(pid: i32) -> Result<f64> {
+    let of_thread = |id: &String| -> Result<f64> {
+        let path = format!("/proc/{pid}/task/{id}/status");
+        let text = read(&path)?;
+        let count =
+            text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse::<f64>().ok());
+        count.ok_or_else(|| Error::NotSeen(format!("context switches in {path}")))
+    };
+    threads(pid)?.iter().map(of_thread).sum()
+}
+
+fn threads(pid: i32) -> Result<Vec<String>> {
+    let path = format!("/proc/{pid}/task");
+    let entries = fs::read_dir(&path).map_err(Error::io(format!("reading {path}")))?;
+    Ok(entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect())
+}
+
 /// Seconds that all processors were busy since boot, with whatever.
 ///
 /// # Errors
@@ -51,6 +89,10 @@ mod tests {
         while of_process(pid).unwrap() < before + 0.05 {
             spun = std::hint::black_box(spun + 1);
         }
+        assert!(of_threads(pid).unwrap() > 0.0);
+        let slept = sleeps(pid).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        assert!(sleeps(pid).unwrap() > slept);
         assert!(of_machine().unwrap() > machine);
         assert!(matches!(of_process(-1), Err(Error::Io { .. })));
     }

@@ -139,7 +139,7 @@ impl Wire {
     }
 }
 
-type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 pub(super) fn connect(api: FakeApi) -> (Client, Wire) {
     let wire = Wire::default();
@@ -148,7 +148,7 @@ pub(super) fn connect(api: FakeApi) -> (Client, Wire) {
     (Client::new(service, "default"), wire)
 }
 
-async fn handle_request(api: FakeApi, wire: Wire, request: Request<Body>) -> io::Result<Answer> {
+pub(super) async fn handle_request(api: FakeApi, wire: Wire, request: Request<Body>) -> io::Result<Answer> {
     let (down, silent, delay) = {
         let faults = wire.faults();
         (faults.down, faults.silent, faults.delay)

@@ -8,6 +8,7 @@
 //! replica can be cut off while another goes on.
 
 mod http;
+mod serve;
 mod store;
 
 pub use http::{Seen, Wire};
