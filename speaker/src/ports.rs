@@ -218,7 +218,11 @@ impl Ports {
 
     /// Has the hellos that waited handed over; whether that was all of them.
     pub(crate) fn collect(&mut self) -> bool {
-        self.open.values_mut().map(|port| port.hello.collect()).fold(true, |all, of_port| all && of_port)
+        let mut all = true;
+        for port in self.open.values_mut() {
+            all &= port.hello.collect();
+        }
+        all
     }
 
     /// Whether something received still waits in the kernel, beside what [`Ports::collect`] takes.

@@ -1,5 +1,6 @@
 //! DESIGN section 5: an address does not move to a node whose data plane is not ready while another one can have it, and moves away from one that
 //! says for long that it fails. kube-proxy's own restart moves nothing.
+#![expect(clippy::unwrap_used, reason = "helpers of tests; clippy exempts only the test functions themselves")]
 
 mod common;
 

@@ -215,7 +215,7 @@ mod tests {
 
     #[tokio::test]
     async fn more_than_a_health_endpoint_says_is_not_read() {
-        const ENDLESS: [u8; 70_000] = [b'x'; 70_000];
+        static ENDLESS: [u8; 70_000] = [b'x'; 70_000];
         static ANSWER: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
             [b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".as_slice(), &ENDLESS].concat()
         });

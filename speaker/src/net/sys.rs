@@ -150,7 +150,7 @@ pub(super) fn receive_stamped(socket: &Socket, buffer: &mut [u8]) -> io::Result<
     let first = unsafe { libc::CMSG_FIRSTHDR(&raw const *message).as_ref() };
     let stamp = first.filter(|header| {
         (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS)
-            && header.cmsg_len as usize >= mem::size_of::<libc::cmsghdr>() + mem::size_of::<libc::timespec>()
+            && header.cmsg_len >= mem::size_of::<libc::cmsghdr>() + mem::size_of::<libc::timespec>()
     });
     let stamp = stamp.map(|header| {
         // SAFETY: the message has room for a timespec behind its header, as its length says and the kernel wrote it; read without assuming

@@ -303,7 +303,7 @@ impl Membership {
                 stamp: speaking.stamp,
                 routine: !news,
             };
-            frames.push(Frame::Hello(hello, self.unheard_addresses(now)));
+            frames.push(Frame::Hello(Box::new(hello), self.unheard_addresses(now)));
         }
         if let Some(roster) = &self.roster {
             let asks = self.peers.asks(&roster.expected, self.timing, now);

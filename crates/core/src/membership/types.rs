@@ -101,7 +101,7 @@ pub struct Member {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
     /// The hello, to the group and, as unicast UDP, to these peers that are not heard on the link or do not hear this node there.
-    Hello(Hello, Vec<IpAddr>),
+    Hello(Box<Hello>, Vec<IpAddr>),
     /// Ask this address whether it is there (ARP request or Neighbor Solicitation): that station alone, or everybody.
     Ask(IpAddr, Option<Mac>),
 }

@@ -143,10 +143,8 @@ impl Speaker {
     pub fn handle(&mut self, input: Input, now: Moment) -> Taken {
         let heard = matches!(input, Input::Hello { .. } | Input::Answered { .. });
         let taken = self.take(input, now);
-        self.settled &= heard
-            && self.pending.is_empty()
-            && self.decides_at().is_none_or(|when| when > now)
-            && self.are_settled();
+        self.settled &=
+            heard && self.pending.is_empty() && self.decides_at().is_none_or(|when| when > now) && self.are_settled();
         taken
     }
 
@@ -385,7 +383,7 @@ impl Speaker {
                             hello.routine &= words.iter().all(|said| said.peer == 0);
                             hello.moves = Some(words);
                         }
-                        Effect::Hello { link: name.clone(), hello, unicast }
+                        Effect::Hello { link: name.clone(), hello: *hello, unicast }
                     }
                     Frame::Ask(address, to) => Effect::Ask { link: name.clone(), address, to },
                 });
