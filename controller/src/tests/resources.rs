@@ -267,9 +267,9 @@ async fn annotations_of_a_move_that_cannot_be_read_are_told_when_they_change() {
         ["IPAllocated", "moveNotRead", "moveNotRead"],
         "one is missing, then all is well"
     );
-    annotate(Some("tomorrow"));
+    annotate(Some("next week"));
     cluster.pass(2).await;
-    assert_eq!(cluster.reasons("web").len(), 4, "again, as it was right meanwhile");
+    assert_eq!(cluster.reasons("web").len(), 4, "something else is wrong");
 }
 
 #[tokio::test(start_paused = true)]

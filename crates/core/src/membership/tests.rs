@@ -141,6 +141,7 @@ fn well_peers_need_no_wake_up_between_two_hellos_of_ours() {
             m.hear(&hello(node, sequence), MAC, false, at).unwrap();
         }
         m.wake(now);
+        m.take_changes();
         let frames = m.frames(&speaking(), &mut sequence, now);
         if now > start() + ms(1000) {
             assert!(m.is_settled(), "{now}");
