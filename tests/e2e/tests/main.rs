@@ -6,7 +6,9 @@
 mod advertisements;
 mod allocation;
 mod basics;
+mod conflicts;
 mod crds;
+mod data_plane;
 mod explain;
 mod faults;
 mod fencing;
@@ -32,7 +34,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// A test: gets a cluster where everything is on, Herald runs as [`Cluster::install`] installs it, and no Service exists.
 type Journey = fn(&Cluster) -> Result<()>;
 
-const MODULES: [&[(&str, Journey)]; 16] = [
+const MODULES: [&[(&str, Journey)]; 18] = [
     basics::JOURNEYS,
     crds::JOURNEYS,
     explain::JOURNEYS,
@@ -44,6 +46,8 @@ const MODULES: [&[(&str, Journey)]; 16] = [
     restarts::JOURNEYS,
     unnoticed::JOURNEYS,
     moves::JOURNEYS,
+    data_plane::JOURNEYS,
+    conflicts::JOURNEYS,
     stability::JOURNEYS,
     webhook::JOURNEYS,
     migration::JOURNEYS,

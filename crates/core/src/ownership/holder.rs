@@ -28,7 +28,11 @@ mod words;
 use super::{Ahead, Group, Whose};
 use crate::{NodeName, membership::Member, time::Moment};
 use herald_wire::hello::{ClusterId, DataPlane, Move};
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 pub use types::{HandOver, Hold, Moves, Role};
 pub use view::View;
 use words::Outbox;
@@ -75,6 +79,8 @@ pub struct Holder {
     seen: BTreeMap<IpAddr, Hold>,
     next: Option<Moment>,
     told: Vec<(IpAddr, HandOver, NodeName)>,
+    /// Groups that were taken since [`Holder::begin`] and that nobody had.
+    free: BTreeSet<IpAddr>,
 }
 
 impl Holder {
@@ -96,11 +102,13 @@ impl Holder {
             seen: BTreeMap::new(),
             next: None,
             told: Vec::new(),
+            free: BTreeSet::new(),
         }
     }
 
     /// Everything is to be settled anew; [`Holder::step`] follows for every group, then [`Holder::finish`].
     pub fn begin(&mut self, view: &View<'_>) {
+        self.free.clear();
         let ready = |node: &NodeName| view.members.get(node).is_some_and(|member| member.ready);
         self.ready.retain(|node, _| ready(node));
         if view.before.is_some() {
@@ -155,6 +163,12 @@ impl Holder {
             self.seen.insert(group.key, hold);
         }
         role
+    }
+
+    /// Whether the group was taken just now, and who was asked for it did not have it: it may be used for the first time.
+    #[must_use]
+    pub fn was_free(&self, group: &Group) -> bool {
+        self.free.contains(&group.key)
     }
 
     /// Every group was looked at.
@@ -285,6 +299,7 @@ impl Holder {
                     let waits = self.take_or_wait(view, group);
                     Some(waits.unwrap_or_else(|| self.tell_take(key, HandOver::Unheld, &of)))
                 } else if free.is_some_and(|said| now >= (said + FREE).max(patience)) {
+                    self.free.insert(key);
                     Some(self.tell_take(key, HandOver::Unheld, &of))
                 } else if now >= since + FORCE && view.rules_out(group, &of) && !self.waits_for(view.me, view) {
                     Some(self.tell_take(key, HandOver::Forced, &of))

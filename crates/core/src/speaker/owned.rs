@@ -26,6 +26,8 @@ pub(super) struct Owned {
     pub(super) stood_in: BTreeMap<Place, Mac>,
     /// What another node owns, on each link in order.
     pub(super) others: BTreeMap<LinkName, Vec<IpAddr>>,
+    /// Of these, what this node asked for just now, and nobody had: nobody has looked either whether a foreign station has it.
+    pub(super) free: BTreeSet<Place>,
     /// Links on which this node takes part from now on and goes on where it was: peers kept its place while its speaker was away, so the
     /// neighbours know where its addresses are.
     pub(super) resumed: BTreeSet<LinkName>,
@@ -90,6 +92,9 @@ impl Speaker {
                 let role = holder.step(&view, (position, group));
                 if matches!(role, Role::Elsewhere | Role::Draining) {
                     others.extend_from_slice(&group.addresses);
+                }
+                if holder.was_free(group) {
+                    owned.free.extend(group.addresses.iter().map(|address| (name.clone(), *address)));
                 }
                 if !matches!(role, Role::Holder { .. }) {
                     if restarting

@@ -106,7 +106,7 @@ impl Speaker {
         let elsewhere =
             |(link, address): &Place| self.others.get(link).is_some_and(|others| others.binary_search(address).is_ok());
         let origin = |place: &Place| {
-            let continues = elsewhere(place) || owned.resumed.contains(&place.0);
+            let continues = elsewhere(place) && !owned.free.contains(place) || owned.resumed.contains(&place.0);
             if continues { Origin::Continued } else { Origin::FirstUse }
         };
         // Nothing is drained that was withheld: nobody uses it.
