@@ -110,9 +110,9 @@ soak: image ## An hour with all processors busy, one with starved speakers, 5,00
 	$(CARGO) run --locked --package herald-bench -- --only busy --only limited --only five-thousand --only ten-thousand --soak 60
 
 .PHONY: scale
-scale: ## Figures of the simulated LAN at several sizes: target/scale (a minute)
+scale: ## 3 to 1,000 speakers on the simulated LAN: table, plots, docs/scale (ten minutes)
 	$(call say,scale: the rules on the simulated LAN)
-	$(CARGO) run --locked --package herald-testkit --example scale
+	$(CARGO) run --locked --package herald-testkit --example scale -- docs/scale
 
 .PHONY: fuzz
 fuzz: ## Parsers and codecs (nightly Rust and cargo-fuzz; FUZZ_SECONDS=60 each)

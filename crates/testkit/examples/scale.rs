@@ -1,6 +1,6 @@
 //! What a link carries and what a speaker costs with 3 to 1,000 speakers and up to 10,000 addresses, on the simulated LAN: `make scale`.
 //!
-//! Every size runs in a process of its own, so that its memory is its own. Writes `scale.json`, `scale-table.md` and plots into the folder that
+//! Every size runs in a process of its own, so that its memory is its own. Writes `figures.json`, `table.md` and plots into the folder that
 //! it is given (`target/scale` without one); prints the table.
 #![expect(clippy::print_stdout, reason = "printing figures and progress is what it is for")]
 
@@ -35,7 +35,7 @@ type Failed = Box<dyn std::error::Error>;
 
 /// Speakers and addresses; the larger ones last.
 const SIZES: [(u32, u32); 7] =
-    [(3, 1_000), (10, 1_000), (30, 1_000), (100, 1_000), (10, 10_000), (100, 10_000), (1_000, 10_000)];
+    [(3, 1_000), (10, 1_000), (30, 1_000), (100, 1_000), (10, 10_000), (100, 10_000), (1_000, 1_000)];
 /// All speakers start at once; they have settled by then.
 const START: Duration = Duration::from_secs(6);
 /// Of the steady state.
@@ -231,13 +231,13 @@ fn figure(row: &Value, key: &str) -> f64 {
 
 fn table(rows: &[Value]) -> String {
     let mut text = String::from(
-        "| Speakers | Addresses | Hello every | Hellos/s on the link | kbit/s | Frame | Peers named in it | Asks/s | Rules, % of a core | \
-         HMAC, % of a core | Memory of the rules | Snapshot |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| Speakers | Addresses | Hello every | Hellos/s on the link | kbit/s | Frame | Peers named in it | Asks/s | Start of all at once: rules | \
+         Rules, % of a core | HMAC, % of a core | Memory of the rules | Snapshot |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
         let f = |key| figure(row, key);
         text += &format!(
-            "| {} | {} | {} ms | {:.0} | {:.0} | {} B | {} | {:.1} | {:.2} | {:.2} | {:.2} MiB | {:.1} MiB |\n",
+            "| {} | {} | {} ms | {:.0} | {:.0} | {} B | {} | {:.0} | {:.2} s | {:.2} | {:.2} | {:.2} MiB | {:.1} MiB |\n",
             row["speakers"],
             row["addresses"],
             row["interval_ms"],
@@ -246,6 +246,7 @@ fn table(rows: &[Value]) -> String {
             row["frame_bytes"],
             row["named"],
             f("asks_per_s"),
+            f("start_cpu"),
             f("rules_cpu") * 100.0,
             f("hmac_cpu") * 100.0,
             f("bytes_per_speaker") / 1048576.0,
@@ -294,7 +295,7 @@ fn plots(rows: &[Value]) -> Vec<(&'static str, String)> {
     let cpu = Chart::new("Processor time of a speaker", speakers(), Axis::logarithmic("% of a core"))
         .with(Series::line("rules", points(&|row| figure(row, "rules_cpu") * 100.0)))
         .with(Series::line("HMAC of hellos", points(&|row| figure(row, "hmac_cpu") * 100.0)));
-    vec![("scale-hellos.svg", hellos.svg()), ("scale-failover.svg", failover.svg()), ("scale-cpu.svg", cpu.svg())]
+    vec![("hellos.svg", hellos.svg()), ("take-over.svg", failover.svg()), ("processor.svg", cpu.svg())]
 }
 
 fn main() -> Result<(), Failed> {
@@ -321,8 +322,8 @@ fn main() -> Result<(), Failed> {
     }
     let table = table(&rows);
     println!("{table}");
-    fs::write(folder.join("scale-table.md"), &table)?;
-    fs::write(folder.join("scale.json"), serde_json::to_string_pretty(&rows)?)?;
+    fs::write(folder.join("table.md"), &table)?;
+    fs::write(folder.join("figures.json"), serde_json::to_string_pretty(&rows)?)?;
     for (file, svg) in plots(&rows) {
         fs::write(folder.join(file), svg)?;
     }

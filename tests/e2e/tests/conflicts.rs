@@ -14,6 +14,9 @@ pub(crate) const JOURNEYS: &[(&str, Journey)] = &[
     ("a_foreign_host_that_comes_later_is_yielded_to", yielded),
 ];
 
+/// Not the default, so that Herald is installed anew for the next journey: what was in quarantine would be missed there.
+const QUARANTINE: &str = "controller.conflictQuarantine=300s";
+
 /// The client with a further address, until this is dropped.
 struct Foreign<'c> {
     cluster: &'c Cluster,
@@ -74,6 +77,7 @@ fn named(cluster: &Cluster, service: &str, address: IpAddr, mac: &str, says: &st
 
 /// The host has .11 before any Service: the first one gets .12, and nothing is ever answered for .11.
 fn first(cluster: &Cluster) -> Result<()> {
+    cluster.install(&[QUARANTINE])?;
     let foreign = Foreign::new(cluster, lan(11))?;
     cluster.deploy(&Deployment::new("web", 2))?;
     cluster.serve(&Service::new("web", "web"))?;
@@ -109,6 +113,7 @@ fn over(cluster: &Cluster, foreign: Foreign<'_>) -> Result<()> {
 }
 
 fn defend(cluster: &Cluster) -> Result<()> {
+    cluster.install(&[QUARANTINE])?;
     by_name(cluster)?;
     let foreign = Foreign::new(cluster, lan(11))?;
     let mac = foreign.mac()?;
@@ -121,7 +126,7 @@ fn defend(cluster: &Cluster) -> Result<()> {
 }
 
 fn yielded(cluster: &Cluster) -> Result<()> {
-    cluster.install(&["speaker.conflictPolicy=yield"])?;
+    cluster.install(&[QUARANTINE, "speaker.conflictPolicy=yield"])?;
     by_name(cluster)?;
     let foreign = Foreign::new(cluster, lan(11))?;
     let mac = foreign.mac()?;

@@ -312,11 +312,12 @@ impl Peer {
     }
 
     fn pace(&self, timing: Timing, peers: u32) -> Pace {
-        // However many peers ask, a node is not asked more than about a thousand times a second.
+        // However many peers ask, a node is not asked more than about a thousand times a second; ten times while all is well, as each answer
+        // wakes the one who asked.
         let spread = |every: Duration, each: u64| every.max(Duration::from_millis(each).saturating_mul(peers));
         let every = match self.state {
             State::Alive if self.hearing.is_doubted() => spread(RESTARTING_EVERY, 1),
-            State::Alive => spread(HEALTHY_EVERY, 30),
+            State::Alive => spread(HEALTHY_EVERY, 100),
             State::Suspected { .. } => timing.interval(),
             State::Restarting { .. } => spread(RESTARTING_EVERY, 1),
         };
