@@ -7,6 +7,7 @@ use crate::{
     links::Links,
     metrics::{Changes, Gratuitous, Scrape},
     net::{
+        alarm::Alarm,
         hello_io::{Carrier, Heard, Keys},
         hello_udp::HelloUdp,
         responder::Seen,
@@ -156,10 +157,11 @@ impl Driver {
         self.take_data_plane();
         self.follow_links();
         self.take_observed();
+        let mut alarm = Alarm::unset();
         let mut release = Box::pin(sleep(RELEASE));
         loop {
-            let now = boottime();
-            let pause = self.speaker.next_deadline().map_or(IDLE, |deadline| deadline.since(now)).min(IDLE);
+            let idle = boottime() + IDLE;
+            let wakes = self.speaker.next_deadline().map_or(idle, |deadline| deadline.min(idle));
             let reopen = self.ports.has_failed();
             tokio::select! {
                 biased;
@@ -172,7 +174,7 @@ impl Driver {
                 Ok(()) = self.resources.standby.changed() => self.take_standby(),
                 Ok(()) = self.resources.data_plane.changed() => self.take_data_plane(),
                 Some(request) = self.resources.debug.recv() => self.show(request),
-                () = sleep(pause) => {}
+                () = alarm.at(wakes) => {}
                 () = sleep(REOPEN), if reopen => self.follow_links(),
                 () = &mut release => {
                     if let Err(error) = release_memory() {
@@ -214,7 +216,7 @@ impl Driver {
     fn hear(&mut self, heard: Heard) {
         let by_datagram = heard.carrier == Carrier::Datagram;
         self.notes.heard(&heard.link, &heard.hello.node, by_datagram);
-        let input = Input::Hello { link: heard.link, from: heard.from, by_datagram, hello: Box::new(heard.hello) };
+        let input = Input::Hello { link: heard.link, from: heard.from, by_datagram, hello: Arc::new(heard.hello) };
         if let Taken::Ignored(herald_core::membership::Ignored::OwnName) = self.speaker.handle(input, heard.at) {
             tracing::debug!("a hello with our node name from another process");
         }

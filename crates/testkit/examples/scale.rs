@@ -183,7 +183,11 @@ fn measure(nodes: u32, addresses: u32) -> Result<Value, Failed> {
     let mut lan = Lan::new(Timing::default(), snapshot, 1);
     (0..nodes).for_each(|number| lan.add(&name(number), vec![link(number)]));
     eprintln!("  {nodes} speakers, {addresses} addresses: started after {:.0?}", began.elapsed());
-    lan.run(START, |_| {});
+    for second in 1..=START.as_secs() {
+        lan.run(Duration::from_secs(1), |_| {});
+        let (hellos, asks) = (lan.hellos(), lan.asks());
+        eprintln!("  {second} s of the start after {:.0?}: {hellos} hellos, {asks} asks", began.elapsed());
+    }
     let start_cpu = lan.time_in_speakers().as_secs_f64() / f64::from(nodes);
     let settled = holders(&lan).values().filter(|nodes| nodes.len() == 1).count();
     let (hellos, asks, busy, start) = (lan.hellos(), lan.asks(), lan.time_in_speakers(), lan.now);

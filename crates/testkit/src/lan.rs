@@ -4,8 +4,10 @@
 
 mod faults;
 mod foreign;
+mod frames;
 mod seen;
 
+use frames::Delivery;
 use herald_core::{
     LinkName, NodeName, ServiceKey,
     announce::conflict::{Policy, Withheld},
@@ -88,35 +90,6 @@ struct Host {
     data_plane: DataPlane,
 }
 
-/// A frame on its way to a link.
-#[derive(Debug, Clone)]
-enum Delivery {
-    Hello {
-        link: LinkName,
-        from_mac: Mac,
-        by_datagram: bool,
-        hello: Arc<Hello>,
-    },
-    /// Who has the address: only that station is asked, or everybody; the answer goes to that node's link.
-    Asked {
-        link: LinkName,
-        address: IpAddr,
-        to: Option<Mac>,
-        by: (NodeName, LinkName),
-    },
-    Answer {
-        link: LinkName,
-        address: IpAddr,
-        from: Mac,
-    },
-}
-
-impl Delivery {
-    fn may_wait(&self) -> bool {
-        matches!(self, Self::Hello { hello, .. } if hello.routine)
-    }
-}
-
 impl Host {
     fn usable(&self) -> Vec<Link> {
         self.links.iter().map(|(_, link)| link).filter(|link| !self.down.contains(&link.name)).cloned().collect()
@@ -154,6 +127,8 @@ pub struct Lan {
     deaf: BTreeSet<NodeName>,
     /// Who said last, unasked, where an address is on a segment: what neighbours believe.
     believed: BTreeMap<(usize, IpAddr), NodeName>,
+    /// Who has an address in a table of its answers, on whatever link, or had.
+    watched: BTreeMap<IpAddr, BTreeSet<NodeName>>,
     in_flight: BTreeMap<(Moment, u64), (NodeName, Delivery)>,
     /// When hosts want to run next.
     timers: BTreeSet<(Moment, NodeName)>,
@@ -191,6 +166,7 @@ impl Lan {
             filtered: BTreeSet::new(),
             deaf: BTreeSet::new(),
             believed: BTreeMap::new(),
+            watched: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             timers: BTreeSet::new(),
             stations: BTreeMap::new(),
@@ -440,7 +416,6 @@ impl Lan {
         for (at, delivery) in inbox {
             match delivery {
                 Delivery::Hello { link, from_mac, by_datagram, hello } => {
-                    let hello = Box::new(Arc::unwrap_or_clone(hello));
                     speaker.handle(Input::Hello { link, from: from_mac, by_datagram, hello }, at);
                 }
                 Delivery::Answer { link, address, from } => {
@@ -462,9 +437,7 @@ impl Lan {
     fn carry_out(&mut self, node: &NodeName, effect: Effect) {
         let Some(host) = self.hosts.get_mut(node) else { return };
         match effect {
-            Effect::Answer { link, addresses } => {
-                host.answers.insert(link, addresses);
-            }
+            Effect::Answer { link, addresses } => self.answer(node, link, addresses),
             Effect::Gratuitous { link, address } => {
                 *host.gratuitous.entry(address).or_default() += 1;
                 self.claim(node, &link, address);
@@ -503,73 +476,5 @@ impl Lan {
             Effect::Announcing(_, cause) => host.moves.push((true, cause)),
             Effect::Withdrawn(_, cause) => host.moves.push((false, cause)),
         }
-    }
-
-    /// To every link on the segment but the one that it comes from: also to others of the same node.
-    fn broadcast(&mut self, from: &NodeName, on: &LinkName, delivery: impl Fn(LinkName) -> Delivery) {
-        let all: Vec<NodeName> = self.hosts.keys().cloned().collect();
-        self.deliver(from, on, &all, delivery);
-    }
-
-    /// The same, of no use to anybody but these nodes.
-    fn deliver(&mut self, from: &NodeName, on: &LinkName, whom: &[NodeName], delivery: impl Fn(LinkName) -> Delivery) {
-        let Some(segment) = self.hosts.get(from).and_then(|host| host.segment_of(on)) else { return };
-        let mut to: Vec<(NodeName, LinkName)> = Vec::new();
-        for node in whom {
-            let Some(host) = self.hosts.get(node).filter(|host| host.power) else { continue };
-            let here = host.links.iter().filter(|(own, link)| {
-                *own == segment && (node != from || link.name != *on) && !host.down.contains(&link.name)
-            });
-            to.extend(here.map(|(_, link)| (node.clone(), link.name.clone())));
-        }
-        for (node, link) in to {
-            self.send(from, node, delivery(link));
-        }
-    }
-
-    /// Everybody else on the segment who answers for the address, or watches over it, hears that it is said to be there.
-    fn claim(&mut self, node: &NodeName, on: &LinkName, address: IpAddr) {
-        let Some(host) = self.hosts.get(node) else { return };
-        let from = host.links.iter().find(|(_, link)| link.name == *on).map(|(_, link)| link.mac);
-        let (Some(segment), Some(from)) = (host.segment_of(on), from) else { return };
-        self.believed.insert((segment, address), node.clone());
-        let watches = |host: &Host| host.answers.values().any(|answers| answers.contains_key(&address));
-        let watching = self.hosts.iter().filter(|(other, host)| *other != node && watches(host));
-        let watching: Vec<NodeName> = watching.map(|(other, _)| other.clone()).collect();
-        self.deliver(node, on, &watching, |link| Delivery::Answer { link, address, from });
-    }
-
-    fn send(&mut self, from: &NodeName, to: NodeName, delivery: Delivery) {
-        if self.drop_hellos && matches!(delivery, Delivery::Hello { .. }) {
-            return;
-        }
-        self.frames += 1;
-        let multicast = matches!(delivery, Delivery::Hello { by_datagram: false, .. });
-        if !self.passes(from, &to, multicast) || self.random.below(1000) < self.loss_per_mille {
-            return;
-        }
-        let micros = u64::try_from(self.max_delay.as_micros()).unwrap_or(u64::MAX);
-        let delay = Duration::from_micros(1 + self.random.below(micros));
-        self.in_flight.insert((self.now + delay, self.frames), (to, delivery));
-    }
-
-    /// What a kernel does, in no time: it answers for its own addresses on any of its links.
-    fn asked(
-        &mut self,
-        node: &NodeName,
-        link: &LinkName,
-        address: IpAddr,
-        station: Option<Mac>,
-        (by, on): (NodeName, LinkName),
-    ) {
-        let Some(host) = self.hosts.get(node).filter(|host| host.power && !host.suspended) else { return };
-        let own = host.links.iter().any(|(_, link)| link.addresses.iter().any(|own| own.ip() == address));
-        let here = host.links.iter().find(|(_, own)| own.name == *link).map(|(_, link)| link.mac);
-        let Some(mac) = here.filter(|mac| {
-            own && !host.down.contains(link) && !self.mute_kernels && station.is_none_or(|to| to == *mac)
-        }) else {
-            return;
-        };
-        self.send(&node.clone(), by, Delivery::Answer { link: on, address, from: mac });
     }
 }

@@ -202,7 +202,9 @@ fn where_multicast_passes_one_way_only_datagrams_go_the_other() {
         let away = |node: &&str| {
             lan.changes(node).iter().filter(|(_, change)| matches!(change, Change::Restarting(_))).count()
         };
-        assert!(NODES[..count].iter().map(away).sum::<usize>() < count, "it is not tried again and again");
+        // At first, and when it is tried without: after 10 s, 20 s more, 40 s more.
+        let away: usize = NODES[..count].iter().map(away).sum();
+        assert!(away <= 3 * (count - 1), "{away}: it is not tried again and again");
         assert!(NODES[..count].iter().all(|node| standing(&lan, node) == Standing::Present));
         lan.heal();
         steady.run(&mut lan, SETTLE);

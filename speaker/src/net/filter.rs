@@ -60,10 +60,11 @@ fn kernel(program: &[Instruction]) -> Vec<SockFilter> {
 /// Where a request names addresses; `None` for protocols without requests.
 const fn places(protocol: Protocol) -> Option<Places> {
     match protocol {
-        Protocol::Arp => Some(Places { request: (20, 1), sender: 28, target: 38 }),
+        Protocol::Arp => Some(Places { request: (20, 1), sender: 28, target: 38, replies_announce: true }),
         // Type and code, which is 0 in a valid solicitation (RFC 4861 section 7.1.1).
         Protocol::NeighborDiscovery => {
-            Some(Places { request: (54, (ndp::SOLICITATION as u32) << 8), sender: 34, target: 74 })
+            let request = (54, (ndp::SOLICITATION as u32) << 8);
+            Some(Places { request, sender: 34, target: 74, replies_announce: false })
         }
         Protocol::Hello => None,
     }
@@ -329,9 +330,13 @@ mod tests {
                 assert_eq!(runs_for(Protocol::Arp, &own4, &request), mine, "{own:?} {asked}");
                 let solicitation = Solicitation::ask(CLIENT, "fe80::ff00:1".parse().unwrap(), ip6, None).emit();
                 assert_eq!(runs_for(Protocol::NeighborDiscovery, &own6, &solicitation), mine, "{own:?} {asked}");
-                let said = arp::gratuitous_request(CLIENT, ip).emit();
-                assert!(runs_for(Protocol::Arp, &own4, &said), "an announcement passes");
-                assert!(runs_for(Protocol::Arp, &own4, &arp::gratuitous_reply(CLIENT, ip).emit()), "a reply passes");
+                for said in [arp::gratuitous_request(CLIENT, ip), arp::gratuitous_reply(CLIENT, ip)] {
+                    assert_eq!(runs_for(Protocol::Arp, &own4, &said.emit()), mine, "{own:?} {asked}");
+                }
+                let answered = arp::ask(CLIENT, host, ip, Mac::BROADCAST).reply(CLIENT, CLIENT).emit();
+                assert!(runs_for(Protocol::Arp, &own4, &answered), "an answer passes");
+                let advertised = Solicitation::probe(CLIENT, ip6).answer(CLIENT, CLIENT).emit();
+                assert!(runs_for(Protocol::NeighborDiscovery, &own6, &advertised), "an advertisement passes");
                 // Somebody who has one of our addresses asks for another: that has to be seen.
                 let claim = arp::ask(CLIENT, ip, host, Mac::BROADCAST).emit();
                 assert!(!mine || runs_for(Protocol::Arp, &own4, &claim), "{own:?} {asked}");

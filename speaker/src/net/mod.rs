@@ -2,6 +2,7 @@
 //!
 //! | module | |
 //! |---|---|
+//! | [`alarm`] | when the driver is woken next |
 //! | [`answer`] | the pure rule: which frame is answered, and how |
 //! | [`responder`] | the tasks of a link that answer from a published table |
 //! | [`groups`] | IPv6 groups that have to be joined for solicitations to arrive |
@@ -12,6 +13,7 @@
 //!
 //! Nothing here decides who owns an address. All `unsafe` sits in [`sys`].
 
+pub(crate) mod alarm;
 pub mod answer;
 mod filter;
 pub mod groups;

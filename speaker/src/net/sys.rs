@@ -9,7 +9,7 @@ use std::{
     io,
     mem::{self, MaybeUninit},
     ops::Range,
-    os::fd::AsRawFd,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
     time::Duration,
 };
 use tokio::io::{Interest, unix::AsyncFd};
@@ -40,6 +40,45 @@ pub(super) fn register(socket: Socket) -> io::Result<AsyncFd<Socket>> {
     // SAFETY: the AsyncFd owns the Socket, which owns an open descriptor until it is dropped, and `Socket::as_raw_fd` returns that same
     // descriptor every time: nothing can replace it while the AsyncFd lends it out by shared reference only.
     unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }.map_err(io::Error::from)
+}
+
+/// A timer on the clock of [`boottime`], known to the runtime's reactor: it can be read from once [`set_timer`]'s moment has come.
+///
+/// # Errors
+/// The process has no file descriptors left, or the reactor refuses it.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub(super) fn timer() -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: takes no pointer.
+    let timer = unsafe { libc::timerfd_create(libc::CLOCK_BOOTTIME, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC) };
+    if timer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was opened just now, and nobody else knows it.
+    let timer = unsafe { OwnedFd::from_raw_fd(timer) };
+    // SAFETY: as in `register`: an OwnedFd is one open descriptor until it is dropped.
+    unsafe { AsyncFd::register_with_interest(timer, Interest::READABLE) }.map_err(io::Error::from)
+}
+
+/// Has a timer of [`timer`] go off once, at this moment (at once, when it is over), and not at one that was set before.
+///
+/// # Errors
+/// Not such a timer.
+pub(super) fn set_timer(timer: &OwnedFd, when: Moment) -> io::Result<()> {
+    // Zero would switch it off.
+    let micros = when.as_micros().max(1);
+    let mut setting = MaybeUninit::<libc::itimerspec>::zeroed();
+    // SAFETY: all-zero bytes are a valid itimerspec.
+    let setting = unsafe { setting.assume_init_mut() };
+    setting.it_value.tv_sec = libc::time_t::try_from(micros / 1_000_000).unwrap_or(libc::time_t::MAX);
+    setting.it_value.tv_nsec = (micros % 1_000_000 * 1000) as _;
+    // SAFETY: the descriptor is open because `timer` is borrowed; the kernel reads one itimerspec, which outlives the call, and is told to
+    // write none.
+    let result = unsafe {
+        libc::timerfd_settime(timer.as_raw_fd(), libc::TFD_TIMER_ABSTIME, &raw const *setting, std::ptr::null_mut())
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Starts delivery of frames of one EtherType from one link to an `AF_PACKET` socket.

@@ -75,22 +75,31 @@ pub(super) struct Places {
     pub(super) sender: u32,
     /// Offset of the last 32 bits of the address asked for.
     pub(super) target: u32,
+    /// Whether what is no request is an announcement when sender and target are the same: an ARP reply is. A neighbour advertisement that
+    /// answers comes from its target, too.
+    pub(super) replies_announce: bool,
 }
 
-/// What follows the conditions of a protocol: passes what is no request, requests from an own address, announcements (sender = target), and
-/// requests for an own address.
+/// What follows the conditions of a protocol: passes what is no request, requests from an own address, and requests for and announcements
+/// (sender = target) of one. What others announce of theirs, once a minute for each address, wakes nobody.
 pub(super) fn program(places: Places, targets: &Targets) -> Vec<Instruction> {
-    let mut program = vec![load_half(places.request.0), Instruction::equal(places.request.1, 1, 0), accept()];
-    program.extend([
-        load_word(places.sender),
-        Instruction::TAKE_INDEX,
-        load_word(places.target),
-        Instruction::equal_index(0, 1),
-        accept(),
-        load_word(places.sender),
-    ]);
-    block(&targets.at_most(COARSE).0, &mut program, None);
-    program.push(load_word(places.target));
+    let others = [load_half(places.request.0), Instruction::equal(places.request.1, 1, 0), accept()];
+    let mut sender = vec![load_word(places.sender)];
+    block(&targets.at_most(COARSE).0, &mut sender, None);
+    sender.push(load_word(places.target));
+    let to_search = |over: usize| {
+        let over = u8::try_from(over).unwrap_or(u8::MAX);
+        [load_word(places.sender), Instruction::TAKE_INDEX, load_word(places.target), Instruction::equal_index(over, 0)]
+    };
+    let mut program = Vec::new();
+    if places.replies_announce {
+        program.extend(to_search(others.len() + sender.len()));
+        program.extend(others);
+    } else {
+        program.extend(others);
+        program.extend(to_search(sender.len()));
+    }
+    program.extend(sender);
     search(&targets.at_most(EXACT).0, &mut program);
     program
 }

@@ -242,6 +242,12 @@ impl Guard {
         self.places.get(place).is_some_and(|watched| matches!(watched.state, State::Free { .. }))
     }
 
+    /// Whether claims of a place matter here: it is used, probed or withheld.
+    #[must_use]
+    pub fn watches(&self, place: &Place) -> bool {
+        self.places.contains_key(place)
+    }
+
     /// Whether any place waits for its first use.
     #[must_use]
     pub fn is_probing(&self) -> bool {

@@ -29,6 +29,10 @@ const BURST: [Duration; 7] = [
 /// A switch forgets a silent port after 300 s, a gateway its ARP entry later: without a refresh, traffic is lost in between (metallb#2910).
 const REFRESH: Duration = Duration::from_secs(60);
 
+/// A refresh waits so long for something else to wake this machine, a hello above all: with ten thousand addresses it would be forty
+/// wake-ups a second.
+const NO_HURRY: Duration = Duration::from_secs(1);
+
 /// Claims by one that cannot be told are contradicted by one burst when they are no further apart; a burst is longer.
 const CLAIMS_APART: Duration = Duration::from_secs(1);
 
@@ -39,7 +43,8 @@ pub type Place = (LinkName, IpAddr);
 #[derive(Debug, Default)]
 pub struct Announcer {
     announced: BTreeMap<Place, Schedule>,
-    queue: BTreeSet<(Moment, Place)>,
+    bursts: BTreeSet<(Moment, Place)>,
+    refreshes: BTreeSet<(Moment, Place)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,16 +54,19 @@ struct Schedule {
     next: Moment,
 }
 
+impl Schedule {
+    /// The burst is over.
+    fn refreshes(&self) -> bool {
+        self.step >= BURST.len()
+    }
+}
+
 impl Announcer {
     /// Makes exactly these places announced: new ones get a burst, others go on, missing ones fall silent. Where a place was `kept` for this
     /// node while its speaker restarted, the neighbours know it already: it is said once, some time later, as a refresh.
     pub fn set(&mut self, owned: &BTreeSet<Place>, kept: impl Fn(&LinkName) -> bool, now: Moment) {
         let gone: Vec<Place> = self.announced.keys().filter(|place| !owned.contains(*place)).cloned().collect();
-        for place in gone {
-            if let Some(schedule) = self.announced.remove(&place) {
-                self.queue.remove(&(schedule.next, place));
-            }
-        }
+        gone.iter().for_each(|place| self.remove(place));
         for place in owned {
             if !self.announced.contains_key(place) {
                 if kept(&place.0) {
@@ -74,9 +82,7 @@ impl Announcer {
     pub fn again(&mut self, link: &LinkName, now: Moment) {
         let places: Vec<Place> = self.announced.keys().filter(|(name, _)| name == link).cloned().collect();
         for place in places {
-            if let Some(schedule) = self.announced.remove(&place) {
-                self.queue.remove(&(schedule.next, place.clone()));
-            }
+            self.remove(&place);
             self.start(place, now);
         }
     }
@@ -85,8 +91,8 @@ impl Announcer {
     /// at first; one claim after the other does not start that over.
     pub fn contradict(&mut self, place: &Place, now: Moment) {
         let due = |schedule: &Schedule| now.since(schedule.since) >= CLAIMS_APART;
-        if let Some(schedule) = self.announced.get(place).copied().filter(due) {
-            self.queue.remove(&(schedule.next, place.clone()));
+        if self.announced.get(place).is_some_and(due) {
+            self.remove(place);
             self.start(place.clone(), now);
         }
     }
@@ -94,42 +100,57 @@ impl Announcer {
     fn resume(&mut self, place: Place, now: Moment) {
         // Spread over a few seconds, as the refreshes are over a minute.
         let next = now + (REFRESH - jittered(&place));
-        self.announced.insert(place.clone(), Schedule { since: now, step: BURST.len(), next });
-        self.queue.insert((next, place));
+        self.insert(place, Schedule { since: now, step: BURST.len(), next });
     }
 
     fn start(&mut self, place: Place, now: Moment) {
-        self.announced.insert(place.clone(), Schedule { since: now, step: 0, next: now });
-        self.queue.insert((now, place));
+        self.insert(place, Schedule { since: now, step: 0, next: now });
+    }
+
+    fn insert(&mut self, place: Place, schedule: Schedule) {
+        self.queue(schedule).insert((schedule.next, place.clone()));
+        self.announced.insert(place, schedule);
+    }
+
+    fn remove(&mut self, place: &Place) {
+        if let Some(schedule) = self.announced.remove(place) {
+            self.queue(schedule).remove(&(schedule.next, place.clone()));
+        }
+    }
+
+    fn queue(&mut self, schedule: Schedule) -> &mut BTreeSet<(Moment, Place)> {
+        if schedule.refreshes() { &mut self.refreshes } else { &mut self.bursts }
     }
 
     /// The places to be announced unasked now.
     pub fn due(&mut self, now: Moment) -> Vec<Place> {
         let mut due = Vec::new();
-        while let Some((moment, place)) = self.queue.first().cloned()
-            && moment <= now
-        {
-            self.queue.pop_first();
-            if let Some(schedule) = self.announced.get_mut(&place) {
-                // After a pause, what was missed is said once, not many times.
-                while schedule.next <= now {
-                    schedule.step += 1;
-                    schedule.next = match BURST.get(schedule.step) {
-                        Some(offset) => schedule.since + *offset,
-                        None => now + jittered(&place),
-                    };
-                }
-                self.queue.insert((schedule.next, place.clone()));
-                due.push(place);
+        for queue in [&mut self.bursts, &mut self.refreshes] {
+            while queue.first().is_some_and(|(moment, _)| *moment <= now) {
+                due.extend(queue.pop_first().map(|(_, place)| place));
             }
+        }
+        for place in &due {
+            let Some(mut schedule) = self.announced.get(place).copied() else { continue };
+            // After a pause, what was missed is said once, not many times.
+            while schedule.next <= now {
+                schedule.step += 1;
+                schedule.next = match BURST.get(schedule.step) {
+                    Some(offset) => schedule.since + *offset,
+                    None => now + jittered(place),
+                };
+            }
+            self.insert(place.clone(), schedule);
         }
         due
     }
 
-    /// When [`Announcer::due`] has something next.
+    /// When [`Announcer::due`] has something next that does not wait any longer.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {
-        self.queue.first().map(|(moment, _)| *moment)
+        let burst = self.bursts.first().map(|(moment, _)| *moment);
+        let refresh = self.refreshes.first().map(|(moment, _)| *moment + NO_HURRY);
+        burst.into_iter().chain(refresh).min()
     }
 
     /// Everything announced now.

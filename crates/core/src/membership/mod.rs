@@ -16,6 +16,7 @@
 //!    ([`hearing`]).
 
 mod asks;
+mod datagrams;
 mod echo;
 mod hearing;
 mod peer;
@@ -413,12 +414,6 @@ impl Membership {
     #[must_use]
     pub fn is_deaf(&self, node: &NodeName) -> bool {
         self.peers.get(node).is_some_and(|peer| peer.hearing.is_deaf())
-    }
-
-    /// Whether such a peer is at this MAC address.
-    #[must_use]
-    pub fn is_of_the_deaf(&self, mac: Mac) -> bool {
-        self.peers.iter().any(|(_, peer)| peer.hearing.is_deaf() && peer.has(mac))
     }
 
     /// Whether peers kept this speaker's place until now: it goes on where it was, and its neighbours need not be told.

@@ -2,6 +2,7 @@
 
 use super::{
     Expected, GRACE, GRACE_WITH_POD, RESTARTING_EVERY, UNSHOWN,
+    datagrams::Datagrams,
     echo::{Echo, Loss, Pace, Verdict},
     hearing::Hearing,
     peers::Gone,
@@ -25,10 +26,6 @@ const HEALTHY_EVERY: Duration = Duration::from_secs(3);
 
 /// More peers than fit into a heard-set take turns in it: who is not named in so many does not hear this node.
 const TURNS: u8 = 4;
-/// For so long a peer that does not hear this node's frames gets its hellos as datagrams, too. While it does it names this node, so whether
-/// it needs them is found out by trying without.
-const DATAGRAMS: Duration = Duration::from_secs(600);
-
 /// How a peer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -74,8 +71,8 @@ pub(super) struct Peer {
     talks: bool,
     /// How many of its last hellos did not name this node as heard.
     unnamed: u8,
-    /// Until when it gets hellos as datagrams, as it did not hear this node's frames.
-    datagrams: Option<Moment>,
+    /// Whether it gets hellos as datagrams, as it did not hear this node's frames.
+    datagrams: Datagrams,
     here: Vec<Here>,
     /// Names of all its links, those that it said.
     links: Vec<IfName>,
@@ -110,7 +107,7 @@ impl Peer {
             by_datagram: false,
             talks: false,
             unnamed: 0,
-            datagrams: None,
+            datagrams: Datagrams::default(),
             here: Vec::new(),
             links: Vec::new(),
             keeps: Vec::new(),
@@ -183,7 +180,7 @@ impl Peer {
     pub(super) fn hears(&mut self, this: bool, somebody: bool, now: Moment) {
         self.unnamed = if this { 0 } else { self.unnamed.saturating_add(1) };
         if self.unnamed >= TURNS {
-            self.datagrams = Some(now + DATAGRAMS);
+            self.datagrams.begin(now);
         }
         if self.hearing.hello(this || somebody, now) && self.state == State::Alive {
             self.echo.begin();
@@ -192,7 +189,7 @@ impl Peer {
 
     /// Whether it gets hellos as datagrams though its own frames come.
     pub(super) fn wants_datagrams(&self, now: Moment) -> bool {
-        self.datagrams.is_some_and(|until| now < until)
+        self.datagrams.are_on(now)
     }
 
     /// Whether it may own now: somebody who has not shown yet that anything reaches it does not count.
@@ -325,19 +322,31 @@ impl Peer {
     }
 
     /// What is to be asked now.
-    pub(super) fn ask(&mut self, named: Option<IpAddr>, timing: Timing, peers: u32, now: Moment) -> Option<Question> {
-        let (address, mac) = self.asked_for(named)?;
-        let last = self.echo.due(self.pace(timing, peers), now)?;
+    pub(super) fn ask(
+        &mut self,
+        named: impl FnOnce() -> Option<IpAddr>,
+        timing: Timing,
+        peers: u32,
+        now: Moment,
+    ) -> Option<Question> {
+        let pace = self.pace(timing, peers);
+        if self.echo.next(pace) > now {
+            return None;
+        }
+        let (address, mac) = self.asked_for(named())?;
+        let last = self.echo.due(pace, now)?;
         // One to everybody: its MAC may have changed among its links, as a bond's does.
         Some((address, (!last || self.state == State::Alive).then_some(mac)))
     }
 
-    /// Its kernel answered from this MAC: it was asked, so something reaches it.
-    pub(super) fn answered(&mut self, address: IpAddr, from: Mac, now: Moment) {
+    /// Its kernel answered from this MAC: it was asked, so something reaches it. Whether it was its answer.
+    pub(super) fn answered(&mut self, address: IpAddr, from: Mac, now: Moment) -> bool {
         let known = self.here.iter().any(|here| here.addresses.contains(&address));
-        if known && self.has(from) && self.echo.answered() {
+        let answered = known && self.has(from) && self.echo.answered();
+        if answered {
             self.hearing.trust(now);
         }
+        answered
     }
 
     /// A peer's hello names it as heard, or does not.
@@ -370,7 +379,7 @@ impl Peer {
 
     /// Judges what its hellos do not say, with this time between its own and this node's: whether it is deaf from now on.
     pub(super) fn judge_hearing(&mut self, timing: Timing, peers: u32, interval: Duration, now: Moment) -> bool {
-        if !self.is_speaking(now) || self.flags.leaving {
+        if !self.hearing.is_doubted() || !self.is_speaking(now) || self.flags.leaving {
             return false;
         }
         let echo = self.echo.verdict(self.pace(timing, peers), now);
@@ -446,8 +455,8 @@ impl Peer {
     /// When [`Peer::judge`] or [`Peer::ask`] has something new; what should have been already waits for a peer's word.
     pub(super) fn wakes(&self, timing: Timing, peers: u32, interval: Duration, now: Moment) -> Moment {
         // Who is well is asked when this machine is awake for its own hello.
-        let asks = self.asked_for(None).filter(|_| !self.flags.leaving && !self.is_well());
-        let asks = asks.map(|_| self.echo.wakes(self.pace(timing, peers), now));
+        let is_asked = !self.flags.leaving && !self.is_well() && self.asked_for(None).is_some();
+        let asks = is_asked.then(|| self.echo.wakes(self.pace(timing, peers), now));
         let silence = match self.state {
             State::Alive if !self.flags.leaving && !self.hearing.is_deaf() => Some(self.heard + self.suspicion()),
             State::Alive | State::Suspected { .. } => Some(self.heard + self.hold()),

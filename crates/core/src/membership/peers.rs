@@ -92,6 +92,8 @@ pub(super) struct Peers {
     /// When to look at everybody next; `None`: nobody is there. A hello of who is alive only puts off what is to be done about it, so on a
     /// link with a thousand members a hello costs no look at the other ones.
     look: Option<Moment>,
+    /// Whose kernel was asked and has not answered yet, or not at all.
+    asked: BTreeSet<NodeName>,
     /// How often a peer that was alive was suspected.
     suspicions: u64,
 }
@@ -287,10 +289,15 @@ impl Peers {
             return Vec::new();
         }
         let peers = self.count();
-        let ask = |(node, peer): (&NodeName, &mut Peer)| {
-            peer.ask(expected.get(node).and_then(|pod| pod.address), timing, peers, now)
-        };
-        self.heard.iter_mut().filter(|(_, peer)| !peer.flags.leaving).filter_map(ask).collect()
+        let mut questions = Vec::new();
+        for (node, peer) in self.heard.iter_mut().filter(|(_, peer)| !peer.flags.leaving) {
+            let named = || expected.get(node).and_then(|pod| pod.address);
+            if let Some(question) = peer.ask(named, timing, peers, now) {
+                questions.push(question);
+                self.asked.insert(node.clone());
+            }
+        }
+        questions
     }
 
     /// Everybody was looked at: when the next look is due.
@@ -303,16 +310,18 @@ impl Peers {
 
     /// An address answered from this MAC; gives back who shows by that, for the first time or again, that something reaches it.
     pub(super) fn answered(&mut self, address: IpAddr, from: Mac, now: Moment) -> Vec<(NodeName, Heard)> {
-        let mut shown = Vec::new();
-        for (node, peer) in &mut self.heard {
+        let (mut shown, heard) = (Vec::new(), &mut self.heard);
+        self.asked.retain(|node| {
+            let Some(peer) = heard.get_mut(node) else { return false };
             let (deaf, ready) = (peer.hearing.is_deaf(), peer.is_ready());
-            peer.answered(address, from, now);
+            let answered = peer.answered(address, from, now);
             if deaf && !peer.hearing.is_deaf() && !peer.flags.leaving {
                 shown.push((node.clone(), Heard::New));
             } else if peer.is_ready() != ready {
                 shown.push((node.clone(), Heard::Readiness(true)));
             }
-        }
+            !answered
+        });
         shown
     }
 

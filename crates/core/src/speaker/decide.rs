@@ -54,9 +54,10 @@ impl Speaker {
             return;
         }
         self.decided = now;
-        for said in std::mem::take(&mut self.said) {
-            self.hear_said(&said, now);
-        }
+        let mut said = std::mem::take(&mut self.said);
+        // A stable sort: on a link, in the order they came.
+        said.sort_by(|a, b| a.link.cmp(&b.link));
+        said.chunk_by(|a, b| a.link == b.link).for_each(|said| self.hear_said(said, now));
         if let Some(cause) = self.due.take() {
             self.decide(cause, now, effects);
             self.probe(now, effects);
@@ -84,18 +85,23 @@ impl Speaker {
         }
     }
 
-    fn hear_said(&mut self, said: &Said, now: Moment) {
-        let (Some(plan), Some(membership)) = (&self.plan, self.memberships.get(&said.link)) else { return };
+    /// Takes what was said on one link.
+    fn hear_said(&mut self, said: &[Said], now: Moment) {
+        let Some(link) = said.first().map(|said| &said.link) else { return };
+        let (Some(plan), Some(membership)) = (&self.plan, self.memberships.get(link)) else { return };
         if membership.standing() != Standing::Present {
             return;
         }
         // Taken out, as the view looks at the rest.
-        let Some(mut holder) = self.holders.remove(&said.link) else { return };
+        let Some(mut holder) = self.holders.remove(link) else { return };
         let segments = segments::of(&self.links, &self.memberships);
-        let members = self.members(membership, segments.names(&said.link));
-        let view = self.view((plan, &said.link), &members, now);
-        let changed = holder.hear(&said.from, &said.words, said.stamp, &view);
-        self.holders.insert(said.link.clone(), holder);
+        let members = self.members(membership, segments.names(link));
+        let view = self.view((plan, link), &members, now);
+        let mut changed = false;
+        for said in said {
+            changed |= holder.hear(&said.from, &said.words, said.stamp, &view);
+        }
+        self.holders.insert(link.clone(), holder);
         if changed {
             self.decide_for(Cause::HandOver);
         }

@@ -56,8 +56,8 @@ pub enum Input {
         from: Mac,
         /// Whether it came as unicast UDP.
         by_datagram: bool,
-        /// What it says.
-        hello: Box<Hello>,
+        /// What it says; shared, as a hello to the group has many receivers.
+        hello: Arc<Hello>,
     },
     /// A station says on this link that it has this address: an answer to an ask, or a claim of an address of ours.
     Answered {

@@ -297,13 +297,14 @@ impl Speaker {
             if !self.standby {
                 membership.wake(now);
             }
-            for change in membership.take_changes() {
+            let changes = membership.take_changes();
+            self.others_have_health = self.others_have_health || !changes.is_empty() && membership.has_health();
+            for change in changes {
                 self.due = self.due.max(Some(Cause::from(&change)));
                 if matches!(change, Change::Left(_, Gone::Deaf)) {
                     // It has taken everybody else for dead, and has claimed what this node announces.
                     self.announcer.again(name, now);
                 }
-                self.others_have_health = self.others_have_health || membership.has_health();
                 effects.push(Effect::Membership { link: name.clone(), change });
             }
         }

@@ -58,8 +58,13 @@ impl Speaker {
 
     /// A station says that it has an address.
     pub(super) fn claimed(&mut self, place: &Place, from: Mac, now: Moment) {
+        if !self.guard.watches(place) {
+            return;
+        }
         if self.is_of_a_member(&place.0, from) {
-            if self.memberships.get(&place.0).is_some_and(|membership| membership.is_of_the_deaf(from)) {
+            // Whose it is, its hellos have said.
+            let node = self.ours.get(&from);
+            if node.is_some_and(|node| self.memberships.get(&place.0).is_some_and(|here| here.is_deaf(node))) {
                 self.announcer.contradict(place, now);
             }
             return;

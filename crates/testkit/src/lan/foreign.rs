@@ -1,6 +1,6 @@
 //! Hosts that are no nodes, and probing for addresses.
 
-use super::{Delivery, Host, Lan};
+use super::{Host, Lan, frames::Delivery};
 use herald_core::{LinkName, NodeName, speaker::Claim};
 use herald_wire::Mac;
 use std::net::IpAddr;
@@ -28,7 +28,7 @@ impl Lan {
 
     fn tell_withholding(&mut self, by: &NodeName, segment: usize, address: IpAddr, mac: Mac) {
         let mut to = Vec::new();
-        for (node, host) in self.hosts.iter().filter(|(node, host)| *node != by && host.power) {
+        for (node, host) in self.watching(address).filter(|(node, host)| *node != by && host.power) {
             let here = host.links.iter().filter(|(there, _)| *there == segment).map(|(_, link)| link.name.clone());
             let withholds = |link: &LinkName| {
                 host.answers.get(link).and_then(|answers| answers.get(&address)) == Some(&Claim::Withheld)

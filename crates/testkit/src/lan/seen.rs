@@ -70,7 +70,7 @@ impl Lan {
             let here = host.links.iter().filter(|(own, _)| *own == segment && !self.deaf.contains(node));
             here.filter_map(|(_, link)| Some((node.clone(), link.name.clone(), claim(host, link)?))).collect()
         };
-        self.hosts.iter().flat_map(of).collect()
+        self.watching(address).flat_map(of).collect()
     }
 
     /// Who answers a unicast request for the address that is sent to it.
