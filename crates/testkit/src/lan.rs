@@ -82,6 +82,8 @@ struct Host {
     moves: Vec<(bool, Cause)>,
     /// When it wants to run next.
     wakes: Option<Moment>,
+    /// Until then it is at work: see [`Lan::turn`].
+    busy_until: Moment,
     /// Its last hello.
     said: Option<Arc<Hello>>,
     /// Links without carrier.
@@ -114,6 +116,8 @@ pub struct Lan {
     pub mute_kernels: bool,
     /// A frame takes up to this long.
     pub max_delay: Duration,
+    /// A speaker that was woken does not look at its sockets again before so long: what arrives meanwhile is taken together.
+    pub turn: Duration,
     timing: Timing,
     /// How planned moves go, for speakers that start from now on.
     pub moves: Moves,
@@ -158,6 +162,7 @@ impl Lan {
             drop_hellos: false,
             mute_kernels: false,
             max_delay: Duration::from_micros(300),
+            turn: Duration::ZERO,
             timing,
             moves: Moves::default(),
             random: Random::new(seed),
@@ -206,6 +211,7 @@ impl Lan {
             handed_over: Vec::new(),
             moves: Vec::new(),
             wakes: None,
+            busy_until: Moment::default(),
             said: None,
             down: BTreeSet::new(),
             data_plane: DataPlane::default(),
@@ -348,7 +354,12 @@ impl Lan {
     /// Notes when a host wants to run next.
     fn schedule(&mut self, node: &NodeName) {
         let Some(host) = self.hosts.get_mut(node) else { return };
-        let wakes = host.speaker.as_ref().and_then(|speaker| host.paused_until.or_else(|| speaker.next_deadline()));
+        let at_work = Some(host.busy_until).filter(|until| *until > self.now && !host.inbox.is_empty());
+        let wants = |speaker: &Speaker| {
+            let wants = at_work.or_else(|| speaker.next_deadline());
+            wants.map(|when| when.max(host.busy_until))
+        };
+        let wakes = host.speaker.as_ref().and_then(|speaker| host.paused_until.or_else(|| wants(speaker)));
         if host.wakes == wakes {
             return;
         }
@@ -399,7 +410,7 @@ impl Lan {
     fn run_host(&mut self, node: &NodeName) {
         let now = self.now;
         let Some(host) = self.hosts.get_mut(node) else { return };
-        if host.paused_until.is_some() {
+        if host.paused_until.is_some() || now < host.busy_until {
             return;
         }
         let Some(speaker) = &mut host.speaker else { return host.inbox.clear() };
@@ -428,6 +439,7 @@ impl Lan {
             return;
         }
         let effects = speaker.poll(now);
+        host.busy_until = now + self.turn;
         self.in_speakers += began.elapsed();
         for effect in effects {
             self.carry_out(node, effect);

@@ -6,12 +6,14 @@ use crate::{
     many::Many,
     processor,
     report::{Figure, Stat, Unit},
+    requests, scale,
 };
 use herald_e2e::Cluster;
 use std::{fs, thread, time::Duration};
 
 /// How it is measured.
-pub const METHOD: &str = "1,000 Services announced; VmRSS of each speaker (n = nodes) and of the controller one minute after the last change, \
+pub const METHOD: &str = "1,000 Services announced, and all events and statuses about them written (they are paced: Herald's requests fall below two a second); \
+VmRSS of each speaker (n = nodes) and of the controller one minute after that, \
 code pages of the shared binary included; anonymous = without them. Processor time: user and system of the minute after that";
 
 /// After the last change, and again for the processor time.
@@ -45,7 +47,10 @@ pub fn resident(cluster: &Cluster, component: &str, name: &str) -> Result<Figure
 /// # Errors
 /// A process went away meanwhile.
 pub fn measure(cluster: &Cluster) -> Result<Vec<Figure>> {
+    requests::begin(cluster)?;
     Many::THOUSAND.ensure(cluster)?;
+    eprintln!("  waiting until all is told");
+    scale::await_told(cluster)?;
     eprintln!("  waiting for a minute, and measuring for one");
     thread::sleep(MINUTE);
     let mut components = Vec::new();

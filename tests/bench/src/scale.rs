@@ -137,7 +137,10 @@ pub fn measure(cluster: &Cluster) -> Result<Vec<Figure>> {
 }
 
 /// Waits until Herald has nothing left to tell; how long that took.
-fn await_told(cluster: &Cluster) -> Result<Duration> {
+///
+/// # Errors
+/// The API server's; it does not end.
+pub(crate) fn await_told(cluster: &Cluster) -> Result<Duration> {
     let start = Instant::now();
     loop {
         let before = requests::so_far(cluster)?;

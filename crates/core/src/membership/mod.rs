@@ -125,7 +125,8 @@ impl Membership {
         if hears_me {
             self.heard_by_others = now;
         }
-        if hello.kept.contains(&self.hash) {
+        // Who takes no part yet knows no better than this node: when all start at once, nobody's place was kept.
+        if hello.flags.ready && hello.kept.contains(&self.hash) {
             self.kept_by_others = Some(now);
         }
         let heard = self.peers.hear(&node, hello, from, by_datagram, hears_me, now)?;

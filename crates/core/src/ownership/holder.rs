@@ -189,7 +189,8 @@ impl Holder {
 
     /// Whether others start as well, and are about to say that they are ready: each would take everything for a moment, and then all of it would
     /// have to be handed over.
-    fn awaits_others(&self, view: &View<'_>) -> bool {
+    #[must_use]
+    pub fn awaits_others(&self, view: &View<'_>) -> bool {
         let starts = |(node, member): (&NodeName, &Member)| node != view.me && !member.ready;
         let first = self.members.is_none() && !view.kept && view.now < self.since + view.interval;
         first && view.members.iter().any(starts)

@@ -77,16 +77,20 @@ impl Speaker {
         for (name, membership) in self.memberships.iter().filter(|(name, _)| takes_part(name)) {
             let segment = segments.names(name);
             let members = self.members(membership, segment);
-            let restarting = members.values().any(|member| member.restarting);
             // Only who comes back goes on where it was. Who is here has lost a few hellos on the way when peers keep its place: what it gets
-            // now, from a node that died, is new to the neighbours.
-            let resumes = !holders.contains_key(name) && membership.was_kept(now);
+            // now, from a node that died, is new to the neighbours. And where others start as well, those who keep places know little more
+            // than this node.
+            let starts =
+                |(node, member): (&NodeName, &Member)| *node != self.me.node && !member.ready && !member.restarting;
+            let resumes = !holders.contains_key(name) && membership.was_kept(now) && !members.iter().any(starts);
             if resumes {
                 owned.resumed.insert(name.clone());
             }
             let view = View { kept: resumes, ..self.view((plan, name), &members, now) };
             let holder = holders.entry(name.clone()).or_insert_with(|| Holder::new(self.moves, now));
             holder.begin(&view);
+            // While others start as well, who is ready is no more than the first of them.
+            let stands_in = members.values().any(|member| member.restarting) && !holder.awaits_others(&view);
             let mut others = Vec::new();
             for (position, group) in plan.groups().iter().enumerate() {
                 let role = holder.step(&view, (position, group));
@@ -97,7 +101,7 @@ impl Speaker {
                     owned.free.extend(group.addresses.iter().map(|address| (name.clone(), *address)));
                 }
                 if !matches!(role, Role::Holder { .. }) {
-                    if restarting
+                    if stands_in
                         && !holder.is_held_by_another(group, &members)
                         && let Some(stand_in) = view.electorate.stand_in(group)
                     {
