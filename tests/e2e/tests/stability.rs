@@ -146,6 +146,8 @@ fn controllers(cluster: &Cluster) -> Result<()> {
     // Somebody leads: an address that becomes free is given to the next.
     lab.kubectl(&["-n", NAMESPACE, "delete", "service", "third"])?;
     cluster.serve(&Service::new("fourth", "steady"))?;
+    // The next one leads once the lease of one that was killed is over.
+    cluster.external_ips("fourth")?;
     let mut now = cluster.all_ips()?;
     let fourth = now.remove("fourth");
     let mut rest = given.clone();
