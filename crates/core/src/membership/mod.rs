@@ -49,7 +49,7 @@ pub const GRACE_WITH_POD: Duration = Duration::from_secs(600);
 pub const UNSHOWN: Duration = Duration::from_secs(5);
 /// So many peers' hellos of one interval, however long it is, fit into a socket (208 KiB by Linux's default, 2 to 4 KiB each).
 const FEW: usize = 40;
-/// Of more peers, so many hellos come in this time at most: see [`Membership::effective_interval`].
+/// Of more peers, so many hellos come in this time at most: see [`Membership::interval`].
 const MOST_WAIT: Duration = Duration::from_millis(40);
 /// How often the node of a restarting speaker is asked.
 const RESTARTING_EVERY: Duration = Duration::from_millis(100);
@@ -212,7 +212,7 @@ impl Membership {
         if now < self.judge_after {
             return;
         }
-        for (node, judged) in self.peers.judge(self.timing, self.effective_interval(), now) {
+        for (node, judged) in self.peers.judge(self.timing, self.interval(), now) {
             match judged {
                 Judged::Gone(why) => self.changes.push(Change::Left(node, why)),
                 Judged::Restarting => self.changes.push(Change::Restarting(node)),
@@ -227,7 +227,7 @@ impl Membership {
         for node in self.asks.expire(self.timing, listening, now) {
             self.changes.push(Change::Presumed(node, false));
         }
-        let hold = self.timing.hold();
+        let hold = self.hold();
         self.twins.retain(|_, heard| now.since(*heard) < hold);
         self.judge_standing(now);
     }
@@ -239,7 +239,7 @@ impl Membership {
         if !hears_somebody {
             self.heard_by_others = self.heard_by_others.max(now);
         }
-        let unheard = hears_somebody && now.since(self.heard_by_others) >= self.timing.hold();
+        let unheard = hears_somebody && now.since(self.heard_by_others) >= self.hold();
         match self.standing {
             Standing::Listening | Standing::Late => {
                 if now >= self.listen_until && self.roster.is_some() && self.asks.resolved(now, self.timing) {
@@ -288,7 +288,7 @@ impl Membership {
             self.hellos += 1;
             self.told = Some(flags);
             self.next_hello = now + self.jittered(*sequence);
-            let interval = self.effective_interval().as_millis();
+            let interval = self.interval().as_millis();
             let hello = Hello {
                 cluster: self.me.cluster,
                 node: self.me.node.as_str().to_owned(),
@@ -311,7 +311,7 @@ impl Membership {
             let asks = self.peers.asks(&roster.expected, self.timing, now);
             frames.extend(asks.into_iter().map(|(address, to)| Frame::Ask(address, to)));
         }
-        self.peers.looked(self.timing, self.effective_interval(), now);
+        self.peers.looked(self.timing, self.interval(), now);
         if now < self.judge_after {
             self.peers.look_again(self.judge_after);
         }
@@ -328,15 +328,22 @@ impl Membership {
         running.filter_map(|(_, pod)| pod.address).collect()
     }
 
-    /// A link carries at most about 1,000 hellos a second: with more than 50 members at 50 ms the interval stretches.
-    fn effective_interval(&self) -> Duration {
+    /// Between two hellos of a speaker here. A link carries at most about 1,000 of them a second: with more than 50 members at 50 ms the interval
+    /// stretches.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
         let members = u32::try_from(self.peers.len()).unwrap_or(u32::MAX).saturating_add(1);
         self.timing.interval().max(Duration::from_millis(1).saturating_mul(members))
     }
 
+    /// For how long what others say here counts: those that started together speak together, too.
+    fn hold(&self) -> Duration {
+        Timing::hold_of(self.interval())
+    }
+
     /// Up to a tenth shorter, different for each node and hello, so that nodes do not speak in chorus. No randomness: a hash.
     fn jittered(&self, sequence: u64) -> Duration {
-        let interval = self.effective_interval();
+        let interval = self.interval();
         let spread = u64::from(self.hash).wrapping_add(sequence).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
         interval - interval / 10 * u32::try_from(spread).unwrap_or(0) / 256
     }
@@ -368,6 +375,12 @@ impl Membership {
             )
             .min()
             .unwrap_or(self.next_hello)
+    }
+
+    /// How many peers are heard here.
+    #[must_use]
+    pub fn peers(&self) -> usize {
+        self.peers.len()
     }
 
     /// Every peer that counts: heard or presumed, and a Node of the cluster.
@@ -420,7 +433,7 @@ impl Membership {
     /// Whether peers kept this speaker's place until now: it goes on where it was, and its neighbours need not be told.
     #[must_use]
     pub fn was_kept(&self, now: Moment) -> bool {
-        self.kept_by_others.is_some_and(|kept| now.since(kept) < self.timing.hold())
+        self.kept_by_others.is_some_and(|kept| now.since(kept) < self.hold())
     }
 
     /// What each peer that is heard here calls its links, on whatever segment they are.

@@ -76,6 +76,10 @@ pub(super) enum Heard {
     Same,
 }
 
+/// A look at everybody is followed by the next after so long for each of them, about a hundred times what it takes: when hundreds fall silent, each
+/// is asked at moments of its own.
+const LOOK: Duration = Duration::from_micros(10);
+
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     heard: BTreeMap<NodeName, Peer>,
@@ -304,7 +308,8 @@ impl Peers {
     pub(super) fn looked(&mut self, timing: Timing, interval: Duration, now: Moment) {
         if self.looks(now) {
             let peers = self.count();
-            self.look = self.heard.values().map(|peer| peer.wakes(timing, peers, interval, now)).min();
+            let next = self.heard.values().map(|peer| peer.wakes(timing, peers, interval, now)).min();
+            self.look = next.map(|next| next.max(now + LOOK.saturating_mul(peers)));
         }
     }
 

@@ -4,7 +4,7 @@ use super::{Announced, Announcing, Cause, Claim, Effect, Speaker, owned::Recorde
 use crate::{
     LinkName, NodeName, ServiceKey,
     announce::Place,
-    membership::{Member, Standing},
+    membership::{Member, Membership, Standing},
     ownership::{Electorate, Plan, View},
     time::Moment,
 };
@@ -16,9 +16,9 @@ use std::{
     time::Duration,
 };
 
-/// A decision looks at every group: the next one follows after so long for each of them, about ten times what it takes. When a thousand
+/// A decision looks at every group and every member: the next one follows after so long for each of them, about ten times what it takes. When a thousand
 /// addresses change hands word by word, or a hundred nodes fall silent one after the other, those that came meanwhile are one decision.
-const EACH_GROUP: Duration = Duration::from_micros(10);
+const EACH: Duration = Duration::from_micros(10);
 
 /// A missing interface is said after it was missing for so long: while speakers start, each is the only one that is ready for a moment.
 const LACKING: Duration = Duration::from_secs(2);
@@ -36,8 +36,10 @@ impl Speaker {
     /// When the next decision may be made; what does not wait for it is done at once.
     pub(super) fn next_decision(&self) -> Moment {
         let groups = self.plan.as_ref().map_or(0, |plan| plan.groups().len());
-        let all = EACH_GROUP.saturating_mul(u32::try_from(groups).unwrap_or(u32::MAX));
-        self.decided + all.min(self.timing.interval() / 2)
+        let members = self.memberships.values().map(Membership::peers).sum::<usize>();
+        let all = EACH.saturating_mul(u32::try_from(groups + members).unwrap_or(u32::MAX));
+        let interval = self.memberships.values().map(Membership::interval).min().unwrap_or(self.timing.interval());
+        self.decided + all.min(interval / 2)
     }
 
     /// When it is to be decided anew, as far as known now.
@@ -123,7 +125,7 @@ impl Speaker {
             members,
             electorate: Electorate::new(plan, link, members),
             kept: false,
-            interval: self.timing.interval(),
+            interval: self.memberships.get(link).map_or(self.timing.interval(), Membership::interval),
             now,
         }
     }

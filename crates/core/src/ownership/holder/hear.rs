@@ -155,7 +155,7 @@ impl Holder {
         }
         let (rival, since) = self.rivals.entry(group.key).or_insert_with(|| (from.clone(), view.now));
         let passed = view.now.since(*since);
-        if rival != from || passed > CONTEST {
+        if rival != from || passed > CONTEST.max(view.interval * 4) {
             (*rival, *since) = (from.clone(), view.now);
             return false;
         }

@@ -28,7 +28,7 @@ pub struct View<'a> {
     pub electorate: Electorate<'a>,
     /// Whether this node takes part again from now on, and peers kept its place until now.
     pub kept: bool,
-    /// Between two hellos.
+    /// Between two hellos of a speaker there.
     pub interval: Duration,
     /// When.
     pub now: Moment,
