@@ -1,4 +1,4 @@
-//! What a link carries and what a speaker costs with 3 to 100 speakers and up to 10,000 addresses, on the simulated LAN: `make scale`.
+//! What a link carries and what a speaker costs with 3 to 300 speakers and up to 10,000 addresses, on the simulated LAN: `make scale`.
 //!
 //! Every size runs in a process of its own, so that its memory is its own. Writes `figures.json`, `table.md` and plots into the folder that
 //! it is given (`target/scale` without one); prints the table.
@@ -34,7 +34,8 @@ use std::{
 type Failed = Box<dyn std::error::Error>;
 
 /// Speakers and addresses; the larger ones last.
-const SIZES: [(u32, u32); 6] = [(3, 1_000), (10, 1_000), (30, 1_000), (100, 1_000), (10, 10_000), (100, 10_000)];
+const SIZES: [(u32, u32); 7] =
+    [(3, 1_000), (10, 1_000), (30, 1_000), (100, 1_000), (300, 1_000), (10, 10_000), (100, 10_000)];
 /// All speakers start at once; they have settled by then.
 const START: Duration = Duration::from_secs(6);
 /// Of a speaker: what arrives meanwhile is taken together, as a real one does that needs so long when hundreds start at once.
