@@ -87,6 +87,7 @@ pub(super) fn program(places: Places, targets: &Targets) -> Vec<Instruction> {
     let mut sender = vec![load_word(places.sender)];
     block(&targets.at_most(COARSE).0, &mut sender, None);
     sender.push(load_word(places.target));
+    // Some thirty instructions at most: COARSE ranges of three each, and a few around them.
     let to_search = |over: usize| {
         let over = u8::try_from(over).unwrap_or(u8::MAX);
         [load_word(places.sender), Instruction::TAKE_INDEX, load_word(places.target), Instruction::equal_index(over, 0)]

@@ -191,9 +191,8 @@ impl Holder {
     /// have to be handed over.
     #[must_use]
     pub fn awaits_others(&self, view: &View<'_>) -> bool {
-        let starts = |(node, member): (&NodeName, &Member)| node != view.me && !member.ready;
         let first = self.members.is_none() && !view.kept && view.now < self.since + view.interval;
-        first && view.members.iter().any(starts)
+        first && view.others_start()
     }
 
     fn start(&mut self, view: &View<'_>, group: &Group) -> Hold {

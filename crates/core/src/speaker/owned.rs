@@ -80,13 +80,12 @@ impl Speaker {
             // Only who comes back goes on where it was. Who is here has lost a few hellos on the way when peers keep its place: what it gets
             // now, from a node that died, is new to the neighbours. And where others start as well, those who keep places know little more
             // than this node.
-            let starts =
-                |(node, member): (&NodeName, &Member)| *node != self.me.node && !member.ready && !member.restarting;
-            let resumes = !holders.contains_key(name) && membership.was_kept(now) && !members.iter().any(starts);
+            let view = self.view((plan, name), &members, now);
+            let resumes = !holders.contains_key(name) && membership.was_kept(now) && !view.others_start();
             if resumes {
                 owned.resumed.insert(name.clone());
             }
-            let view = View { kept: resumes, ..self.view((plan, name), &members, now) };
+            let view = View { kept: resumes, ..view };
             let holder = holders.entry(name.clone()).or_insert_with(|| Holder::new(self.moves, now));
             holder.begin(&view);
             // While others start as well, who is ready is no more than the first of them.

@@ -44,6 +44,11 @@ impl View<'_> {
         self.members.get(node).is_some_and(|member| member.ready && !member.restarting && member.hands_over)
     }
 
+    /// Whether others are there and not ready: they start as well, and are about to say that they are.
+    pub(crate) fn others_start(&self) -> bool {
+        self.members.iter().any(|(node, member)| node != self.me && !member.ready)
+    }
+
     /// Whether it will ask for what it is to have, now or when its speaker is back.
     pub(super) fn may_ask(&self, node: &NodeName) -> bool {
         self.members.get(node).is_some_and(|member| member.ready && member.hands_over)
