@@ -321,3 +321,32 @@ fn the_stand_in_may_restart_too() {
     steady.run(&mut lan, SETTLE);
     assert_eq!(lan.answerers(0, vips()[0]), [victim].into());
 }
+
+/// A node without processor time for a moment: its speaker is late, and so are the others'.
+#[test]
+fn late_speakers_give_up_nothing() {
+    for (seed, at_once) in (0..20).flat_map(|seed| [1, 2, 4].map(|at_once| (seed, at_once))) {
+        let mut random = Random::new(seed);
+        let mut lan = lan(seed);
+        // The bursts of the start are over.
+        lan.run(SETTLE * 2, |_| {});
+        let bursts = |lan: &Lan| -> usize {
+            NODES.iter().flat_map(|node| vips().into_iter().map(|ip| lan.gratuitous(node, ip))).sum()
+        };
+        NODES.iter().for_each(|node| drop((lan.take_moves(node), lan.take_hand_overs(node))));
+        let said = bursts(&lan);
+        let mut steady = Steady::new(&lan);
+        for _ in 0..4 {
+            for node in NODES.iter().cycle().skip(usize::try_from(random.below(4)).unwrap()).take(at_once) {
+                steady.run(&mut lan, ms(random.below(30)));
+                lan.pause(node, ms(60 + random.below(1500)));
+            }
+            steady.run(&mut lan, SETTLE);
+        }
+        for node in NODES {
+            let moved = (lan.take_moves(node), lan.take_hand_overs(node));
+            assert!(moved.0.is_empty() && moved.1.is_empty(), "{at_once} at once, seed {seed}: {node} {moved:?}");
+        }
+        assert!(bursts(&lan) - said <= vips().len(), "only refreshes");
+    }
+}

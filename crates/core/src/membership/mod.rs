@@ -28,6 +28,7 @@ mod types;
 
 use crate::{
     LinkName, NodeName,
+    ownership::FORCE,
     time::{Moment, Timing},
 };
 use asks::{Asks, Unheard};
@@ -66,6 +67,8 @@ pub struct Membership {
     listen_until: Moment,
     /// When this machine was last woken; hellos wake it every interval.
     last_wake: Moment,
+    /// When it was before it woke up [`Late`](Standing::Late).
+    away_since: Moment,
     next_hello: Moment,
     /// How many were said on this link.
     hellos: u64,
@@ -94,6 +97,7 @@ impl Membership {
             standing: Standing::Listening,
             listen_until: now + timing.listen(),
             last_wake: now,
+            away_since: now,
             next_hello: now,
             hellos: 0,
             told: None,
@@ -190,8 +194,8 @@ impl Membership {
 
     /// Judges deadlines. To be called after everything received has been taken, at every deadline at the latest.
     pub fn wake(&mut self, now: Moment) {
-        let slept = now.since(self.last_wake);
-        self.last_wake = now;
+        let before = std::mem::replace(&mut self.last_wake, now);
+        let slept = now.since(before);
         if now >= self.next_hello {
             // Awake anyway, and everything received was taken just now: after a look at everybody nobody who is well needs another one before
             // the next hello.
@@ -200,7 +204,16 @@ impl Membership {
         if slept > self.timing.hold() {
             // A suspended or frozen machine: what it knows is old, and others may answer for its addresses by now.
             self.judge_after = now + self.timing.interval();
-            self.listen(Standing::Late, now, self.timing.interval());
+            match self.standing {
+                Standing::Present | Standing::Late => {
+                    if self.standing == Standing::Present {
+                        self.away_since = before;
+                    }
+                    self.listen(Standing::Late, now, self.timing.interval());
+                }
+                Standing::Listening => self.listen_until = self.listen_until.max(now + self.timing.interval()),
+                Standing::Unheard => {}
+            }
         } else if slept > self.timing.interval() + self.timing.interval() / 2 {
             // Somewhat late: hellos may still wait in the socket. Read them before calling anybody silent.
             self.judge_after = now + self.timing.interval() / 2;
@@ -243,6 +256,14 @@ impl Membership {
         match self.standing {
             Standing::Listening | Standing::Late => {
                 if now >= self.listen_until && self.roster.is_some() && self.asks.resolved(now, self.timing) {
+                    if self.standing == Standing::Late
+                        && let Some(until) = self.may_be_replaced(now)
+                    {
+                        if now >= until {
+                            self.listen(Standing::Listening, now, self.timing.interval());
+                        }
+                        return;
+                    }
                     self.heard_by_others = self.heard_by_others.max(now);
                     self.follow_others(now);
                     self.set_standing(Standing::Present);
@@ -252,6 +273,17 @@ impl Membership {
             Standing::Unheard if !unheard => self.listen(Standing::Listening, now, self.timing.listen()),
             Standing::Present | Standing::Unheard => {}
         }
+    }
+
+    /// From when on it is believed that others have taken over what this node had before it woke up late, as they take part and do not keep its
+    /// place: who keeps it says so once it has heard from this node again. Away for longer, what it knew of hand-overs is old.
+    fn may_be_replaced(&self, now: Moment) -> Option<Moment> {
+        let takes_part = |peer: &Peer| peer.flags.ready && now.since(peer.heard) < peer.hold();
+        let others = || self.peers.iter().any(|(_, peer)| takes_part(peer));
+        if now.since(self.away_since) >= FORCE {
+            return Some(self.listen_until);
+        }
+        (!self.was_kept(now) && others()).then(|| self.listen_until + self.timing.hold())
     }
 
     /// Whose place is kept while they restart, who just started cannot know: those say who take part. When nobody does, all start at once, and
@@ -276,12 +308,13 @@ impl Membership {
         let flags = Flags {
             ready: speaking.ready && self.standing == Standing::Present,
             leaving: speaking.leaving,
-            restarting: speaking.restarting,
+            // Late, it is away only for others: whoever did not notice keeps its place now.
+            restarting: speaking.restarting || self.standing == Standing::Late,
             data_plane: speaking.data_plane,
             has_health: speaking.has_health,
         };
         // A change of readiness does not wait for the next interval: others act on it. Last words are repeated: nobody asks for them again.
-        let last_words = flags.leaving || flags.restarting;
+        let last_words = speaking.leaving || speaking.restarting;
         let news = self.told != Some(flags) || last_words || speaking.hurries;
         if now >= self.next_hello || news {
             *sequence += 1;
@@ -461,6 +494,12 @@ impl Membership {
     /// Indexes of this node's other links whose hellos arrive here.
     pub fn twins(&self) -> impl Iterator<Item = (u8, Mac)> + '_ {
         self.twins.keys().copied()
+    }
+
+    /// Whether what this node has here is decided on. Late, it has that still, and neither answers nor says anything about it.
+    #[must_use]
+    pub fn takes_part(&self) -> bool {
+        matches!(self.standing, Standing::Present | Standing::Late)
     }
 
     /// Until when answers given on this link are safe: after that, without a further wake, others may have taken over.

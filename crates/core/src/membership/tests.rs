@@ -1,3 +1,5 @@
+mod late;
+
 use super::*;
 use herald_wire::hello::{ClusterId, DataPlane, LinkInfo, Stamp, peer_hash};
 use std::collections::BTreeSet;
@@ -218,34 +220,6 @@ fn readiness_is_said_at_once_and_hellos_come_every_interval() {
         assert!(pair[1].0.since(pair[0].0) <= ms(50), "{pair:?}");
     }
     assert!((39..=46).contains(&hellos.len()), "{} hellos in two seconds", hellos.len());
-}
-
-#[test]
-fn a_late_wake_up_answers_nothing_until_it_has_listened() {
-    let mut m = membership();
-    run(&mut m, start() + ms(1000));
-    assert_eq!(m.standing(), Standing::Present);
-    let woken = m.last_wake + ms(5000);
-    m.wake(woken);
-    assert_eq!((m.standing(), m.good_until()), (Standing::Late, None));
-    run(&mut m, woken + ms(75));
-    assert_eq!(m.standing(), Standing::Present);
-}
-
-#[test]
-fn a_somewhat_late_wake_up_judges_nobody_before_reading() {
-    let mut m = membership();
-    run(&mut m, start() + ms(900));
-    m.hear(&hello("peer", 1), MAC, false, m.last_wake).unwrap();
-    let heard = m.last_wake;
-    run(&mut m, heard + ms(90));
-    // Not woken for a while: the hold time of the peer has passed meanwhile, but its hellos may wait in the socket.
-    let late = m.last_wake + ms(150);
-    m.wake(late);
-    assert!(m.members().contains_key(&"peer".into()));
-    m.hear(&hello("peer", 4), MAC, false, late).unwrap();
-    run(&mut m, late + ms(90));
-    assert!(m.members().contains_key(&"peer".into()));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::{Announced, Announcing, Cause, Claim, Effect, Speaker, owned::Recorde
 use crate::{
     LinkName, NodeName, ServiceKey,
     announce::Place,
-    membership::{Member, Membership, Standing},
+    membership::{Member, Membership},
     ownership::{Electorate, Plan, View},
     time::Moment,
 };
@@ -91,7 +91,7 @@ impl Speaker {
     fn hear_said(&mut self, said: &[Said], now: Moment) {
         let Some(link) = said.first().map(|said| &said.link) else { return };
         let (Some(plan), Some(membership)) = (&self.plan, self.memberships.get(link)) else { return };
-        if membership.standing() != Standing::Present {
+        if !membership.takes_part() {
             return;
         }
         // Taken out, as the view looks at the rest.

@@ -318,8 +318,10 @@ impl Speaker {
             effects.extend(told.map(|(group, what, with)| Effect::HandOver { link: link.clone(), group, what, with }));
         }
         self.tell_lacking(now, &mut effects);
-        for (link, address) in self.announcer.due(now) {
-            effects.push(Effect::Gratuitous { link, address });
+        if !self.is_late() {
+            for (link, address) in self.announcer.due(now) {
+                effects.push(Effect::Gratuitous { link, address });
+            }
         }
         if !self.standby {
             self.speak(now, &mut effects);
@@ -347,7 +349,7 @@ impl Speaker {
     /// Members of a link, this speaker included, with its links on that segment.
     fn members(&self, membership: &Membership, own: &BTreeSet<LinkName>) -> BTreeMap<NodeName, Member> {
         let mut members = membership.members();
-        let ready = self.can_own() && membership.standing() == Standing::Present;
+        let ready = self.can_own() && membership.takes_part();
         let links = own.iter().cloned().collect();
         members
             .insert(self.me.node.clone(), Member { ready, links, data_plane: self.data_plane(), ..Member::default() });
@@ -403,7 +405,8 @@ impl Speaker {
         // What holders wait for is a decision.
         let holders = self.holders.values().filter_map(Holder::next_deadline).min();
         let holders = holders.map(|deadline| deadline.max(self.next_decision()));
-        let said = [self.announcer.next_deadline(), self.guard.next_deadline(), self.decides_at(), holders];
+        let bursts = self.announcer.next_deadline().filter(|_| !self.is_late());
+        let said = [bursts, self.guard.next_deadline(), self.decides_at(), holders];
         memberships.chain(said.into_iter().flatten()).chain(lacking).min()
     }
 
@@ -431,6 +434,11 @@ impl Speaker {
         let segments = segments::of(&self.links, &self.memberships);
         let state = |membership: &Membership| (membership.standing(), self.members(membership, segments.names(link)));
         self.memberships.get(link).map(state)
+    }
+
+    /// Whether it woke up too late, on all links at once, and listens whether others have taken over.
+    fn is_late(&self) -> bool {
+        self.memberships.values().any(|membership| membership.standing() == Standing::Late)
     }
 
     /// Whether every link takes part and everything needed is known.

@@ -4,7 +4,7 @@ use super::{Speaker, segments};
 use crate::{
     LinkName, NodeName, ServiceKey,
     announce::Place,
-    membership::{Member, Membership, Standing},
+    membership::{Member, Membership},
     ownership::{Group, Holder, Plan, Role, Share, StandIn, View},
     time::Moment,
 };
@@ -67,9 +67,7 @@ impl Speaker {
 
     fn settle(&self, holders: &mut BTreeMap<LinkName, Holder>, now: Moment) -> Owned {
         let mut owned = Owned::default();
-        let takes_part = |link: &LinkName| {
-            self.memberships.get(link).is_some_and(|membership| membership.standing() == Standing::Present)
-        };
+        let takes_part = |link: &LinkName| self.memberships.get(link).is_some_and(Membership::takes_part);
         holders.retain(|link, _| takes_part(link) && self.can_own());
         let Some(plan) = self.plan.as_ref().filter(|_| self.can_own()) else { return owned };
         let segments = segments::of(&self.links, &self.memberships);
