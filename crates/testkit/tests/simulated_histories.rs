@@ -24,8 +24,8 @@ use std::{
 };
 
 const NODES: [&str; 5] = ["m-k8s", "w1-k8s", "w2-k8s", "w3-k8s", "w4-k8s"];
-/// Enough for some three million moments.
-const HISTORIES: u64 = 600;
+/// Enough for some seven million moments.
+const HISTORIES: u64 = 1_500;
 /// Whatever the number of histories is set to in this file.
 const LEAST_MOMENTS: u64 = 1_000_000;
 const HAPPENINGS: u64 = 25;

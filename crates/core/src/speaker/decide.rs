@@ -75,10 +75,10 @@ impl Speaker {
         if self.memberships.get(link).is_some_and(|membership| membership.is_deaf(&from)) {
             return;
         }
-        holder.note(&from, words);
         let stood_in =
             |group: &IpAddr| matches!(self.answers.get(link).and_then(|a| a.get(group)), Some(Claim::For(_)));
-        let ends = words.iter().any(|said| said.word == Word::Hold && stood_in(&said.group));
+        holder.note(&from, words, stood_in);
+        let ends = words.iter().any(|said| matches!(said.word, Word::Hold | Word::Own) && stood_in(&said.group));
         if holder.concerns(words, peer_hash(self.me.cluster, self.me.node.as_str())) {
             self.said.push(Said { link: link.clone(), from, words: words.to_vec(), stamp: hello.stamp });
         }

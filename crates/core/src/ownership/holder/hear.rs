@@ -14,15 +14,16 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 const CONTEST: Duration = Duration::from_secs(1);
 
 impl Holder {
-    /// Notes who holds what it is not the owner of.
-    pub fn note(&mut self, from: &NodeName, words: &[Move]) {
+    /// Notes who holds what it is not the owner of, by its own word or because this node stands in for the owner: after a partition others
+    /// may not know yet that its speaker is only away.
+    pub fn note(&mut self, from: &NodeName, words: &[Move], stood_in: impl Fn(&IpAddr) -> bool) {
         for said in words {
             match said.word {
-                Word::Hold => {
-                    self.others.insert(said.group, from.clone());
-                }
-                Word::Own => {
+                Word::Own if !stood_in(&said.group) => {
                     self.others.remove(&said.group);
+                }
+                Word::Hold | Word::Own => {
+                    self.others.insert(said.group, from.clone());
                 }
                 Word::Ask | Word::Release | Word::Free => {}
             }
@@ -159,6 +160,7 @@ impl Holder {
             (*rival, *since) = (from.clone(), view.now);
             return false;
         }
-        passed >= view.interval * 2 && self.drain(group.key, HandOver::Yielded, from, view.now)
+        // Hellos come up to a tenth earlier than an interval: its next but one is heard by then.
+        passed >= view.interval + view.interval / 2 && self.drain(group.key, HandOver::Yielded, from, view.now)
     }
 }
