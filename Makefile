@@ -15,8 +15,10 @@ IMAGE   ?= ghcr.io/herald-lb/herald:$(VERSION)
 # Static glibc for this machine's processor; no musl toolchain is needed.
 TRIPLE  := $(shell rustc -vV | sed -n 's/^host: //p')
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+# Packed relocations: a position-independent static binary reads a megabyte of them at start otherwise (glibc 2.36 or later applies them).
 # getrandom: a static glibc binary cannot look the wrapper up, and reading /dev/urandom instead needs a /dev.
-STATIC  := -C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"
+STATIC  := -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs \
+           --cfg getrandom_backend="linux_getrandom"
 BINARY  := $(TARGET_DIR)/$(TRIPLE)/$(PROFILE)/herald
 XTASK   := $(CARGO) run --quiet --locked --package herald-xtask --
 LAB     := $(CARGO) run --quiet --locked --package herald-lab --
