@@ -19,6 +19,7 @@ mod asks;
 mod datagrams;
 mod echo;
 mod hearing;
+mod opinions;
 mod peer;
 mod peers;
 mod reasons;

@@ -5,6 +5,7 @@ use super::{
     datagrams::Datagrams,
     echo::{Echo, Loss, Pace, Verdict},
     hearing::Hearing,
+    opinions::Opinions,
     peers::Gone,
 };
 use crate::{
@@ -16,7 +17,6 @@ use herald_wire::{
     hello::{Flags, Hello, IfName, peer_hash},
 };
 use std::{
-    collections::BTreeMap,
     net::{IpAddr, Ipv6Addr},
     time::Duration,
 };
@@ -82,8 +82,7 @@ pub(super) struct Peer {
     macs: Vec<Mac>,
     echo: Echo,
     loss: Loss,
-    /// Whether each peer's last hello says that it hears it, since it is suspected here.
-    opinions: BTreeMap<NodeName, bool>,
+    pub(super) opinions: Opinions,
     /// Whether the API shows a speaker's pod there, and since when it does not.
     unshown: Option<Moment>,
 }
@@ -114,7 +113,7 @@ impl Peer {
             macs: Vec::new(),
             echo: Echo::default(),
             loss: Loss::default(),
-            opinions: BTreeMap::new(),
+            opinions: Opinions::default(),
             unshown: None,
         }
     }
@@ -354,7 +353,7 @@ impl Peer {
         if self.state == State::Alive {
             return;
         }
-        self.opinions.insert(by.clone(), hears);
+        self.opinions.say(by, hears);
     }
 
     /// Judges the silence of one that was alive: gone for good, or suspected from now on.
@@ -396,49 +395,48 @@ impl Peer {
         self.echo.answers() == Some(true) && self.asked_for(None).is_some()
     }
 
-    /// Judges one that is not simply alive, after what the `others` say.
-    pub(super) fn judge(
-        &mut self,
-        timing: Timing,
-        peers: u32,
-        now: Moment,
-        others: &BTreeMap<NodeName, Self>,
-    ) -> Option<Judged> {
-        let silent = now.since(self.heard);
-        let hold = self.hold();
-        let verdict = self.echo.verdict(self.pace(timing, peers), now);
-        // Everybody who is heard has a say: waited for at most until the hold time.
-        let opinions = &self.opinions;
-        let vouches = |(node, peer): (&NodeName, &Self)| match opinions.get(node) {
-            Some(hears) => *hears,
-            None => peer.is_speaking(now) && silent < hold,
+    /// Whether nothing came from its speaker, nor from its node, for so long that it is gone unless others vouch for it.
+    pub(super) fn seems_gone(&self, timing: Timing, peers: u32, now: Moment) -> bool {
+        let unanswered = match self.state {
+            State::Alive => return false,
+            State::Suspected { unanswered } => unanswered,
+            State::Restarting { .. } => false,
         };
-        let vouched = || others.iter().filter(|(_, peer)| now.since(peer.heard) < peer.hold()).any(vouches);
         // A node whose kernel was never seen to answer has the whole hold time.
+        let dead = if self.answers() {
+            unanswered || self.echo.verdict(self.pace(timing, peers), now) == Verdict::Silent
+        } else {
+            self.has_fallen(now)
+        };
+        dead && now.since(self.heard) >= self.suspicion()
+    }
+
+    /// Whether it is silent for the hold time.
+    pub(super) fn has_fallen(&self, now: Moment) -> bool {
+        now.since(self.heard) >= self.hold()
+    }
+
+    /// Judges one that is not simply alive: `gone` is who [seems gone](Self::seems_gone) and nobody vouches for.
+    pub(super) fn judge(&mut self, timing: Timing, peers: u32, gone: bool, now: Moment) -> Option<Judged> {
+        let verdict = self.echo.verdict(self.pace(timing, peers), now);
         let answers = self.answers();
+        let grace_over = self.grace_ends(now).is_some_and(|ends| ends <= now);
         match &mut self.state {
+            State::Suspected { .. } if answers && verdict == Verdict::There => {
+                self.state = State::Restarting { since: now, speaks: self.heard };
+                Some(Judged::Restarting)
+            }
             State::Suspected { unanswered } => {
-                if answers && verdict == Verdict::There {
-                    self.state = State::Restarting { since: now, speaks: self.heard };
-                    return Some(Judged::Restarting);
-                }
                 *unanswered |= verdict == Verdict::Silent;
-                let dead = if answers { *unanswered } else { silent >= hold };
-                (dead && !vouched()).then_some(Judged::Gone(Gone::Silent))
+                gone.then_some(Judged::Gone(Gone::Silent))
             }
-            State::Restarting { .. } => {
-                let dead = if answers { verdict == Verdict::Silent } else { silent >= hold };
-                if dead && silent >= self.suspicion() && !vouched() {
-                    Some(Judged::Gone(Gone::Silent))
-                } else if self.grace_ends(now).is_some_and(|ends| ends <= now) {
-                    self.state = State::Alive;
-                    self.ready = false;
-                    Some(if self.is_speaking(now) { Judged::Unready } else { Judged::Gone(Gone::GraceOver) })
-                } else {
-                    None
-                }
+            State::Restarting { .. } if gone => Some(Judged::Gone(Gone::Silent)),
+            State::Restarting { .. } if grace_over => {
+                self.state = State::Alive;
+                self.ready = false;
+                Some(if self.is_speaking(now) { Judged::Unready } else { Judged::Gone(Gone::GraceOver) })
             }
-            State::Alive => None,
+            State::Restarting { .. } | State::Alive => None,
         }
     }
 

@@ -77,7 +77,7 @@ pub(super) enum Heard {
 }
 
 /// A look at everybody is followed by the next after so long for each of them, about a hundred times what it takes: when hundreds fall silent, each
-/// is asked at moments of its own.
+/// is asked at moments of its own. So is what others say of them.
 const LOOK: Duration = Duration::from_micros(10);
 
 #[derive(Debug, Default)]
@@ -96,6 +96,9 @@ pub(super) struct Peers {
     /// When to look at everybody next; `None`: nobody is there. A hello of who is alive only puts off what is to be done about it, so on a
     /// link with a thousand members a hello costs no look at the other ones.
     look: Option<Moment>,
+    /// When those who are troubled were judged last, and whether a hello or an answer came since.
+    judged: Moment,
+    told: bool,
     /// Whose kernel was asked and has not answered yet, or not at all.
     asked: BTreeSet<NodeName>,
     /// How often a peer that was alive was suspected.
@@ -152,6 +155,7 @@ impl Peers {
         // One that speaks more often than before is silent sooner.
         let sooner = interval.is_none_or(|before| before > peer.interval);
         self.file(node);
+        self.told = true;
         for other in self.troubled.iter().filter(|other| *other != node) {
             if let Some(peer) = self.heard.get_mut(other) {
                 peer.vouch(node, hello.heard.contains(&peer.hash));
@@ -235,9 +239,14 @@ impl Peers {
     /// Judges everybody's silence; takes out who is gone.
     pub(super) fn judge(&mut self, timing: Timing, interval: Duration, now: Moment) -> Vec<(NodeName, Judged)> {
         let peers = self.count();
+        let looks = self.looks(now);
+        if !looks && self.judges_again().is_none_or(|when| when > now) {
+            return Vec::new();
+        }
+        (self.judged, self.told) = (now, false);
         let troubled: Vec<NodeName> = self.troubled.iter().cloned().collect();
         let mut judged = Vec::new();
-        if self.looks(now) {
+        if looks {
             for (node, peer) in &mut self.heard {
                 if peer.judge_hearing(timing, peers, interval, now) {
                     judged.push((node.clone(), Judged::Gone(Gone::Deaf)));
@@ -254,10 +263,14 @@ impl Peers {
             }
         }
         for node in troubled {
+            let Some(peer) = self.heard.get_mut(&node) else { continue };
             // Taken out, as the others have a say.
-            let Some(mut peer) = self.heard.remove(&node) else { continue };
-            judged.extend(peer.judge(timing, peers, now, &self.heard).map(|judged| (node.clone(), judged)));
-            self.heard.insert(node.clone(), peer);
+            let mut opinions = std::mem::take(&mut peer.opinions);
+            let (seems_gone, fallen) = (peer.seems_gone(timing, peers, now), peer.has_fallen(now));
+            let gone = seems_gone && !opinions.vouch(&node, &self.heard, fallen, now);
+            let Some(peer) = self.heard.get_mut(&node) else { continue };
+            peer.opinions = opinions;
+            judged.extend(peer.judge(timing, peers, gone, now).map(|judged| (node.clone(), judged)));
             self.file(&node);
         }
         for (node, judged) in &judged {
@@ -276,6 +289,11 @@ impl Peers {
             self.look_again(now);
         }
         judged
+    }
+
+    /// When those who are troubled are to be judged again before the next look, as something was said of them.
+    fn judges_again(&self) -> Option<Moment> {
+        (self.told && !self.troubled.is_empty()).then(|| self.judged + LOOK.saturating_mul(self.count()))
     }
 
     fn count(&self) -> u32 {
@@ -316,6 +334,7 @@ impl Peers {
     /// An address answered from this MAC; gives back who shows by that, for the first time or again, that something reaches it.
     pub(super) fn answered(&mut self, address: IpAddr, from: Mac, now: Moment) -> Vec<(NodeName, Heard)> {
         let (mut shown, heard) = (Vec::new(), &mut self.heard);
+        self.told = true;
         self.asked.retain(|node| {
             let Some(peer) = heard.get_mut(node) else { return false };
             let (deaf, ready) = (peer.hearing.is_deaf(), peer.is_ready());
@@ -332,7 +351,7 @@ impl Peers {
 
     /// When everybody is to be looked at next.
     pub(super) fn next_wake(&self) -> Option<Moment> {
-        self.look
+        self.look.into_iter().chain(self.judges_again()).min()
     }
 
     /// The heard-set of the link's next hello, of so many: who is not suspected. More peers than a hello holds take turns, a window further each
