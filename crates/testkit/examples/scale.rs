@@ -218,8 +218,9 @@ fn measure(nodes: u32, addresses: u32) -> Result<Value, Failed> {
     let mut failures = Vec::new();
     for per_mille in FAILURES {
         if alive.len() > 2 {
-            failures.push(fail(&mut lan, &mut alive, per_mille));
-            eprintln!("  {} of 100 failed after {:.0?}", f64::from(per_mille) / 10.0, began.elapsed());
+            let failed = fail(&mut lan, &mut alive, per_mille);
+            eprintln!("  {} of 100 failed after {:.0?}: {failed}", f64::from(per_mille) / 10.0, began.elapsed());
+            failures.push(failed);
         }
     }
     Ok(json!({

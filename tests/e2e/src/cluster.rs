@@ -184,7 +184,9 @@ impl Cluster {
     pub fn diagnosis(&self) -> String {
         let lab = self.lab();
         let mut text = String::new();
-        let asks: [&[&str]; 6] = [
+        let asks: [&[&str]; 8] = [
+            &["get", "nodes"],
+            &["get", "endpointslices", "-n", NAMESPACE],
             &["-n", HERALD_NAMESPACE, "get", "pods", "-o", "wide"],
             &["get", "services,pods", "-n", NAMESPACE, "-o", "wide"],
             &["get", "events", "-n", NAMESPACE, "--sort-by=.lastTimestamp"],
@@ -205,6 +207,11 @@ impl Cluster {
             let args: Vec<&str> = ask.iter().copied().chain(["--request-timeout=10s"]).collect();
             let answer = lab.kubectl(&args).unwrap_or_else(|error| format!("{error}\n"));
             text.push_str(&format!("--- kubectl {}\n{}\n", ask.join(" "), last_lines(&answer, 160)));
+        }
+        for host in lab.nodes() {
+            let log = lab.place().host_dir(host).join("log/kube-proxy.log");
+            let said = std::fs::read_to_string(&log).unwrap_or_else(|error| error.to_string());
+            text.push_str(&format!("--- kube-proxy on {host}\n{}\n", last_lines(&said, 20)));
         }
         text
     }

@@ -1,7 +1,6 @@
 //! What Herald depends on goes away: the API server while speakers restart, the hello key, the controller.
 
-use std::thread;
-use std::time::Duration;
+use std::{collections::BTreeMap, net::IpAddr, thread, time::Duration};
 
 use herald_e2e::{Cluster, HERALD_NAMESPACE, NAMESPACE, PATIENCE, Result, Service, ensure, eventually};
 use herald_lab::Host;
@@ -40,20 +39,36 @@ fn restarts_without_api(cluster: &Cluster) -> Result<()> {
     let speakers: Vec<(Host, Vec<i32>)> = cluster.lab().nodes().iter().map(pids).collect::<Result<_>>()?;
     // What changed is saved within five seconds.
     thread::sleep(Duration::from_secs(7));
+    let renewed = renewals(cluster)?;
     cluster.lab().stop_api()?;
     let away = without_api(cluster, &speakers, watched, &before);
     cluster.lab().start_api()?;
     away?;
+    // Until then nodes may still be called NotReady, and their pods are taken from the Services: what follows would measure that.
+    eventually("every kubelet to have renewed its lease", PATIENCE, || {
+        let now = renewals(cluster)?;
+        let old: Vec<&String> =
+            now.iter().filter(|(node, when)| renewed.get(*node) == Some(when)).map(|(node, _)| node).collect();
+        Ok(if old.is_empty() { Ok(()) } else { Err(format!("not yet: {old:?}")) })
+    })?;
     each_speaker(cluster, "connected again", |seen| seen["connected"] == true && seen["savedAt"].is_null())?;
     ensure!(owners(cluster)? == before, "every address is where it was");
     Ok(())
+}
+
+/// When each node's kubelet was last heard by the API server.
+fn renewals(cluster: &Cluster) -> Result<BTreeMap<String, String>> {
+    let leases = cluster.lab().kubectl_json(&["-n", "kube-node-lease", "get", "leases"])?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let all = leases["items"].as_array().into_iter().flatten();
+    Ok(all.map(|lease| (text(&lease["metadata"]["name"]), text(&lease["spec"]["renewTime"]))).collect())
 }
 
 fn without_api(
     cluster: &Cluster,
     speakers: &[(Host, Vec<i32>)],
     watched: crate::unnoticed::Watched,
-    before: &std::collections::BTreeMap<std::net::IpAddr, Host>,
+    before: &BTreeMap<IpAddr, Host>,
 ) -> Result<()> {
     for (host, pids) in speakers {
         signal("KILL", pids)?;
