@@ -28,6 +28,7 @@ use herald_runtime::{
     events::EventWriter,
     lease::{self, Leadership, LeaseConfig},
     metrics::{Registry, process::Process},
+    pace::Pace,
     readiness::{Readiness, Weight},
     shutdown::Shutdown,
     standby,
@@ -101,7 +102,8 @@ async fn run_with(
             (leadership, Some(task))
         }
     };
-    let (events, events_task) = EventWriter::start(clients.main.clone(), COMPONENT, &identity, events_end.clone());
+    let (events, events_task) =
+        EventWriter::start(clients.main.clone(), COMPONENT, &identity, Pace::of_one(), events_end.clone());
 
     let (debug, debug_requests) = mpsc::channel(4);
     let (sources, sources_requests) = mpsc::channel(4);

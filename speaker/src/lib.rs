@@ -27,6 +27,7 @@ use herald_runtime::{
     client::Clients,
     events::EventWriter,
     metrics::{ClientMetrics, Gauge, Registry, process::Process},
+    pace::Pace,
     readiness::{Readiness, Weight},
     shutdown::Shutdown,
     standby::{self, Standby},
@@ -153,7 +154,7 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
         sleep_until(wait).await;
         offer.send_replace(found.map(Arc::new));
     });
-    let (events, _writer) = EventWriter::start(clients.main, COMPONENT, &pod, shutdown.clone());
+    let (events, _writer) = EventWriter::start(clients.main, COMPONENT, &pod, Pace::of_each(), shutdown.clone());
     tokio::spawn(tell_unread(node.clone(), unread_now, events.clone()));
     let resources = driver::Resources {
         me: Identity { cluster, node: node.clone(), incarnation: driver::incarnation() },

@@ -44,9 +44,15 @@ pub struct EventWriter {
 
 impl EventWriter {
     /// Starts the writer. `component` appears as the source (for example `metallb-controller`), `instance` as the reporting instance (the pod).
-    /// The task ends when all writers are gone, or with the shutdown once what is in flight is done.
+    /// They are written at this pace. The task ends when all writers are gone, or with the shutdown once what is in flight is done.
     #[must_use]
-    pub fn start(client: Client, component: &str, instance: &str, shutdown: Shutdown) -> (Self, JoinHandle<()>) {
+    pub fn start(
+        client: Client,
+        component: &str,
+        instance: &str,
+        pace: Pace,
+        shutdown: Shutdown,
+    ) -> (Self, JoinHandle<()>) {
         let (queue, notices) = mpsc::channel(QUEUE);
         let worker = Worker {
             client,
@@ -55,7 +61,7 @@ impl EventWriter {
             known: BTreeMap::new(),
             sequence: 0,
         };
-        let task = tokio::spawn(worker.run(notices, shutdown));
+        let task = tokio::spawn(worker.run(notices, pace, shutdown));
         (Self { queue, dropped: Arc::default() }, task)
     }
 
@@ -96,9 +102,8 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self, mut notices: mpsc::Receiver<Notice>, shutdown: Shutdown) {
+    async fn run(mut self, mut notices: mpsc::Receiver<Notice>, mut pace: Pace, shutdown: Shutdown) {
         let mut writes = JoinSet::new();
-        let mut pace = Pace::default();
         loop {
             let not_before = pace.next();
             let waits = Instant::now() < not_before;

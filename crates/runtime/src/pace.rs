@@ -5,29 +5,39 @@ use tokio::time::{Instant, sleep_until};
 
 /// What may be written at once after a quiet time.
 const BURST: u32 = 10;
-/// Pause after that: ten a second.
-const PAUSE: Duration = Duration::from_millis(100);
-/// An API server that takes its time has more important things to do: the pause is so many times what a write took.
-const COST_SHARE: u32 = 20;
 /// Longest pause.
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// A burst after a quiet time, then one a while, and fewer while the API server is slow. What tells of a write costs it as much as the write
-/// itself, and every node tells, so the sum is a multiple of this.
+/// itself.
 #[derive(Debug)]
 pub struct Pace {
+    /// Shortest pause after a burst.
+    least: Duration,
+    /// An API server that takes its time has more important things to do: the pause is so many times what a write took.
+    cost: u32,
     pause: Duration,
     /// When the last one would have been, had all been a pause apart: it may run ahead of the clock by a burst.
     last: Instant,
 }
 
-impl Default for Pace {
-    fn default() -> Self {
-        Self { pause: PAUSE, last: Instant::now() }
-    }
-}
-
 impl Pace {
+    /// Of the only one in the cluster that tells: forty a second at most, and a fifth of an API server's worker.
+    #[must_use]
+    pub fn of_one() -> Self {
+        Self::new(Duration::from_millis(25), 4)
+    }
+
+    /// Of one of those that tell on every node, as the sum of them is a multiple: ten a second at most, and a twentieth.
+    #[must_use]
+    pub fn of_each() -> Self {
+        Self::new(Duration::from_millis(100), 20)
+    }
+
+    fn new(least: Duration, cost: u32) -> Self {
+        Self { least, cost, pause: least, last: Instant::now() }
+    }
+
     /// When the next one may be.
     #[must_use]
     pub fn next(&self) -> Instant {
@@ -41,7 +51,7 @@ impl Pace {
 
     /// One took so long.
     pub fn took(&mut self, time: Duration) {
-        let pause = (time * COST_SHARE).clamp(PAUSE, LONGEST);
+        let pause = (time * self.cost).clamp(self.least, LONGEST);
         // What was taken ahead stays as many.
         let ahead = self.last.saturating_duration_since(Instant::now()).div_duration_f64(self.pause);
         self.last = Instant::now() + pause.mul_f64(ahead);
@@ -71,7 +81,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_then_one_a_while_and_a_burst_again_after_quiet() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::of_each();
         let mut expected = vec![0; 11];
         expected.extend([100, 200, 300]);
         assert_eq!(turns(&mut pace, 14).await, expected);
@@ -81,7 +91,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_api_server_is_told_less_and_a_fast_one_as_much_as_before() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::of_each();
         turns(&mut pace, 11).await;
         pace.took(Duration::from_millis(50));
         assert_eq!(turns(&mut pace, 3).await, [1000, 2000, 3000]);
@@ -89,5 +99,19 @@ mod tests {
         assert_eq!(turns(&mut pace, 1).await, [2000]);
         pace.took(Duration::from_millis(1));
         assert_eq!(turns(&mut pace, 2).await, [100, 200]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_tells_alone_need_not_leave_as_much_room() {
+        let mut each = Pace::of_each();
+        turns(&mut each, 11).await;
+        each.took(Duration::from_millis(50));
+        assert_eq!(turns(&mut each, 2).await, [1000, 2000]);
+        let mut one = Pace::of_one();
+        turns(&mut one, 11).await;
+        one.took(Duration::from_millis(50));
+        assert_eq!(turns(&mut one, 2).await, [200, 400]);
+        one.took(Duration::ZERO);
+        assert_eq!(turns(&mut one, 2).await, [25, 50]);
     }
 }

@@ -59,7 +59,7 @@ struct Services {
 pub(super) async fn run(client: Client, mut says: Says, owner: Option<OwnerReference>) {
     let api = Api::namespaced(client, &says.namespace);
     let mut services =
-        Services { api, says: says.clone(), owner, known: BTreeMap::new(), pace: Pace::default(), since: None };
+        Services { api, says: says.clone(), owner, known: BTreeMap::new(), pace: Pace::of_each(), since: None };
     let mut look = Instant::now();
     loop {
         if services.may_write() {

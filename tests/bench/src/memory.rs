@@ -14,9 +14,9 @@ use std::{fs, thread, time::Duration};
 /// How it is measured.
 pub const METHOD: &str = "1,000 Services announced, and all events and statuses about them written (they are paced: Herald's requests fall below two a second); \
 VmRSS of each speaker (n = nodes) and of the controller one minute after that, \
-code pages of the shared binary included; anonymous = without them. Processor time: user and system of the minute after that";
+code pages of the shared binary included; anonymous = without them. Processor time: user and system of that minute";
 
-/// After the last change, and again for the processor time.
+/// After the last change.
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A field of `/proc/PID/status` in KiB.
@@ -51,28 +51,27 @@ pub fn measure(cluster: &Cluster) -> Result<Vec<Figure>> {
     Many::THOUSAND.ensure(cluster)?;
     eprintln!("  waiting until all is told");
     scale::await_told(cluster)?;
-    eprintln!("  waiting for a minute, and measuring for one");
-    thread::sleep(MINUTE);
+    eprintln!("  at rest for a minute");
+    let pids_of = |component| -> Result<Vec<i32>> { Ok(herald_processes(cluster, component)?.into_values().collect()) };
+    let seconds = |pids: &[i32]| pids.iter().map(|pid| processor::of_process(*pid)).collect::<Result<Vec<f64>>>();
     let mut components = Vec::new();
     for component in ["speaker", "controller"] {
-        let pids: Vec<i32> = herald_processes(cluster, component)?.into_values().collect();
-        let mebibytes =
-            |field: &str| -> Result<Vec<f64>> { pids.iter().map(|pid| Ok(status(*pid, field)? / 1024.0)).collect() };
-        let seconds = pids.iter().map(|pid| processor::of_process(*pid)).collect::<Result<Vec<_>>>()?;
-        components.push((component, mebibytes("VmRSS")?, mebibytes("RssAnon")?, pids, seconds));
+        let pids = pids_of(component)?;
+        components.push((component, seconds(&pids)?, pids));
     }
     thread::sleep(MINUTE);
     let mut figures = Vec::new();
-    for (component, resident, anonymous, pids, before) in components {
-        let after = pids.iter().map(|pid| processor::of_process(*pid)).collect::<Result<Vec<_>>>()?;
-        let spent: Vec<f64> = before.iter().zip(after).map(|(before, after)| after - before).collect();
-        let share: Vec<f64> = spent.iter().map(|spent| spent / MINUTE.as_secs_f64() * 100.0).collect();
+    for (component, before, pids) in components {
+        let mebibytes =
+            |field: &str| -> Result<Vec<f64>> { pids.iter().map(|pid| Ok(status(*pid, field)? / 1024.0)).collect() };
+        let spent = before.iter().zip(seconds(&pids)?).map(|(before, after)| after - before);
+        let share: Vec<f64> = spent.map(|spent| spent / MINUTE.as_secs_f64() * 100.0).collect();
         let idle = Figure::new("- processor time when idle, of one core", Unit::Percent, &share)?;
         let (limit, idle) = if component == "speaker" { (12.0, idle.target(Stat::Max, 0.5)) } else { (20.0, idle) };
         figures.extend([
-            Figure::new(format!("{component}: VmRSS, 1,000 Services"), Unit::Mebibytes, &resident)?
+            Figure::new(format!("{component}: VmRSS, 1,000 Services"), Unit::Mebibytes, &mebibytes("VmRSS")?)?
                 .target(Stat::Max, limit),
-            Figure::new("- anonymous memory", Unit::Mebibytes, &anonymous)?,
+            Figure::new("- anonymous memory", Unit::Mebibytes, &mebibytes("RssAnon")?)?,
             idle,
         ]);
     }

@@ -4,6 +4,7 @@ use crate::{
     Error, Result, api,
     arp::ArpPort,
     cluster::{self, LAN_POOL, herald_processes},
+    failures::count,
     many::{LABEL, Many},
     processor,
     report::{Figure, Stat, Unit},
@@ -41,11 +42,15 @@ const OTHERS: [(&str, &[&str]); 3] = [
     ("controller manager and kubelets", &["kube-controller-manager", "kubelet"]),
 ];
 
-/// Processor seconds so far of Herald's components, of [`OTHERS`], and of the whole machine.
-fn processor_seconds(cluster: &Cluster) -> Result<Vec<(&'static str, f64)>> {
+/// Processor seconds so far, by process.
+type Seconds = BTreeMap<i32, f64>;
+
+/// Those of Herald's components, of [`OTHERS`], and of the whole machine, which has number 0.
+fn processor_seconds(cluster: &Cluster) -> Result<Vec<(&'static str, Seconds)>> {
     let mut all = Vec::new();
     let mut add = |label, pids: Vec<i32>| -> Result<()> {
-        all.push((label, pids.iter().map(|pid| processor::of_process(*pid)).sum::<Result<f64>>()?));
+        let seconds = pids.into_iter().map(|pid| Ok((pid, processor::of_process(pid)?)));
+        all.push((label, seconds.collect::<Result<_>>()?));
         Ok(())
     };
     add("controller", herald_processes(cluster, "controller")?.into_values().collect())?;
@@ -55,8 +60,27 @@ fn processor_seconds(cluster: &Cluster) -> Result<Vec<(&'static str, f64)>> {
         let of = |host| programs.iter().flat_map(move |program| lab.program_pids(host, program));
         add(label, lab.nodes().into_iter().flat_map(of).collect())?;
     }
-    all.push(("the whole machine", processor::of_machine()?));
+    all.push(("the whole machine", [(0, processor::of_machine()?)].into()));
     Ok(all)
+}
+
+/// What was spent between two looks, by those that were there both times.
+fn spent(before: &Seconds, after: &Seconds) -> f64 {
+    after.iter().filter_map(|(pid, after)| Some(after - before.get(pid)?)).sum()
+}
+
+/// How many of Herald's processes are others than before; why they ended is printed.
+fn restarted(cluster: &Cluster, before: &[(&str, Seconds)], after: &[(&str, Seconds)]) -> Result<usize> {
+    let herald = before.iter().zip(after).take(2);
+    let gone =
+        herald.flat_map(|((_, before), (_, after))| before.keys().filter(|pid| !after.contains_key(pid))).count();
+    if gone > 0 {
+        let why =
+            r#"jsonpath={range .items[*]}{.metadata.name}{" "}{.status.containerStatuses[*].lastState}{"\n"}{end}"#;
+        let why = cluster.lab().kubectl(&["-n", HERALD_NAMESPACE, "get", "pods", "-o", why])?;
+        eprintln!("  {gone} of Herald's processes ended:\n{why}");
+    }
+    Ok(gone)
 }
 
 /// What was seen of one.
@@ -68,6 +92,8 @@ pub struct Trial {
     pub announced: f64,
     /// Until all were assigned: percent of the processor time that was Herald's own.
     pub share: f64,
+    /// Herald's processes that ended and were started again meanwhile.
+    pub restarted: usize,
     /// Milliseconds that the API server took to write a status, and those of it that it waited for etcd; means.
     pub writes: [f64; 2],
 }
@@ -164,8 +190,9 @@ pub fn trial(cluster: &Cluster, many: Many) -> Result<Trial> {
     let before = processor_seconds(cluster)?;
     let (sent, seen) = api::run(lab, |client| appear(client, many))?;
     let after = processor_seconds(cluster)?;
+    let restarted = restarted(cluster, &before, &after)?;
     let spent: Vec<(&str, f64)> =
-        after.into_iter().zip(before).map(|((label, after), (_, before))| (label, after - before)).collect();
+        after.iter().zip(&before).map(|((label, after), (_, before))| (*label, spent(before, after))).collect();
     let words: Vec<String> = spent.iter().map(|(label, spent)| format!("{label} {spent:.1}")).collect();
     eprintln!("  processor seconds meanwhile: {}", words.join(", "));
     let [controller, speakers, .., machine] = spent.as_slice() else {
@@ -183,7 +210,7 @@ pub fn trial(cluster: &Cluster, many: Many) -> Result<Trial> {
     let mean =
         |[seconds, count]: [f64; 2], [before, counted]: [f64; 2]| (seconds - before) / (count - counted).max(1.0) * 1e3;
     let writes = [mean(status, written[0]), mean(etcd, written[1])];
-    Ok(Trial { assigned, announced, share, writes })
+    Ok(Trial { assigned, announced, share, restarted, writes })
 }
 
 /// Every address of `ips` has an answer.
@@ -235,7 +262,20 @@ pub fn measure(cluster: &Cluster, trials: usize) -> Result<Vec<Figure>> {
             Unit::Percent,
             &of(|it| it.share),
         )?,
+        Figure::new("- processes of Herald that ended meanwhile", Unit::Pieces, &of(|it| count(it.restarted)))?
+            .target(Stat::Max, 0.0),
         Figure::new("- the API server's own time for a status write, mean", Unit::Millis, &of(|it| it.writes[0]))?,
         Figure::new("- of it for etcd, mean", Unit::Millis, &of(|it| it.writes[1]))?,
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_was_restarted_spent_nothing_that_is_known() {
+        let (before, after) = (Seconds::from([(1, 40.0), (2, 3.0)]), Seconds::from([(2, 4.5), (3, 0.2)]));
+        assert!((spent(&before, &after) - 1.5).abs() < f64::EPSILON);
+    }
 }

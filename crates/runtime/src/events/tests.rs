@@ -74,7 +74,7 @@ async fn repeats_become_one_object_and_an_expired_one_is_written_anew() {
     let api = FakeApi::new();
     let (client, _) = api.client();
     let shutdown = Shutdown::manual();
-    let (writer, task) = EventWriter::start(client, "herald-controller", "pod", shutdown.clone());
+    let (writer, task) = EventWriter::start(client, "herald-controller", "pod", Pace::of_one(), shutdown.clone());
     let settle = async || tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     for _ in 0..3 {
         writer.publish(notice("a", "full"));
@@ -96,7 +96,7 @@ async fn repeats_become_one_object_and_an_expired_one_is_written_anew() {
 async fn a_full_queue_drops_and_counts_and_never_waits() {
     let (client, wire) = FakeApi::new().client();
     wire.silence();
-    let (writer, _task) = EventWriter::start(client, "herald-controller", "pod", Shutdown::manual());
+    let (writer, _task) = EventWriter::start(client, "herald-controller", "pod", Pace::of_one(), Shutdown::manual());
     for i in 0..QUEUE + 100 {
         writer.publish(notice(&format!("s{i}"), "full"));
     }
