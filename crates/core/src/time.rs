@@ -2,6 +2,10 @@
 
 use std::{fmt, ops::Add, time::Duration};
 
+/// After so long without consent the new owner takes what the old one, by the state of the cluster, may not have any more; and who was away for
+/// longer does not know whether that happened.
+pub const FORCE: Duration = Duration::from_secs(2);
+
 /// A point in time of this node: microseconds since boot, suspend included (`CLOCK_BOOTTIME`), so that a node that slept knows it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(u64);

@@ -5,8 +5,8 @@
 
 use herald_core::{
     LinkName, NodeName,
-    ownership::{FORCE, Moves, Snapshot, rank},
-    time::{Moment, Timing},
+    ownership::{Moves, Snapshot, rank},
+    time::{FORCE, Moment, Timing},
 };
 use herald_testkit::{
     build,

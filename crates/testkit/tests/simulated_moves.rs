@@ -9,9 +9,9 @@ use herald_core::{
     config::{L2Advertisement, Preference},
     labels::{Operator, Requirement, Selector},
     node::Evacuation,
-    ownership::{FORCE, HandOver, Moves, Snapshot},
+    ownership::{HandOver, Moves, Snapshot},
     service::Moved,
-    time::Timing,
+    time::{FORCE, Timing},
 };
 use herald_testkit::{
     build,

@@ -26,7 +26,7 @@ use std::{
 
 /// How it is measured.
 pub const METHOD: &str = "clock starts when the request that creates the Service is sent on an open connection (no kubectl), pods run already; EXTERNAL-IP: the event \
-of a watch opened before; ARP: the client asks for the address that comes next every 2 ms; HTTP: then connects every 5 ms; \
+of a watch opened before; created: the answer to the request, until when nobody else knows of the Service; ARP: the client asks for the address that comes next every 2 ms; HTTP: then connects every 5 ms; \
 kube-proxy: connections from the announcing node itself to the address, from the ARP answer on, which needs no ARP: until one is accepted, \
 kube-proxy there has not got the rule. Services stay until the end, so that no address is used twice";
 
@@ -92,8 +92,15 @@ fn look(lab: &Lab, port: &ArpPort, ip: Ipv4Addr) -> Result<OnLan> {
     })
 }
 
-/// Creates the Service; when the request left, when its EXTERNAL-IP was seen, and which it is.
-async fn create(services: &Api<Service>, name: &str) -> Result<(Instant, Instant, Ipv4Addr)> {
+/// A new Service: when the request left, when it was answered, when the EXTERNAL-IP was seen, and which it is.
+struct Created {
+    sent: Instant,
+    answered: Instant,
+    assigned: Instant,
+    ip: Ipv4Addr,
+}
+
+async fn create(services: &Api<Service>, name: &str) -> Result<Created> {
     let version = services.list(&ListParams::default().limit(1)).await?.metadata.resource_version.unwrap_or_default();
     let watch = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(60);
     let mut events = services.watch(&watch, &version).await?.boxed();
@@ -101,7 +108,7 @@ async fn create(services: &Api<Service>, name: &str) -> Result<(Instant, Instant
     services.list_metadata(&ListParams::default().limit(1)).await?;
     let (service, post) = (api::load_balancer(name, LAN_POOL.0), PostParams::default());
     let sent = Instant::now();
-    let created = async { services.create(&post, &service).await.map_err(Error::from) };
+    let created = async { services.create(&post, &service).await.map(|_| Instant::now()).map_err(Error::from) };
     let assigned = async {
         while let Some(event) = events.try_next().await? {
             if let WatchEvent::Added(service) | WatchEvent::Modified(service) = event
@@ -112,13 +119,14 @@ async fn create(services: &Api<Service>, name: &str) -> Result<(Instant, Instant
         }
         Err(Error::NotSeen(format!("the EXTERNAL-IP of {name}")))
     };
-    let (_, (seen, ip)) = futures::try_join!(created, assigned)?;
-    Ok((sent, seen, ip))
+    let (answered, (assigned, ip)) = futures::try_join!(created, assigned)?;
+    Ok(Created { sent, answered, assigned, ip })
 }
 
 /// Milliseconds since the request, one entry a sample.
 #[derive(Default)]
 struct Samples {
+    created: Vec<f64>,
     assigned: Vec<f64>,
     arp: Vec<f64>,
     http: Vec<f64>,
@@ -147,7 +155,7 @@ async fn sample<'scope, 'env>(
         });
         // Nothing else runs on this thread that could be kept waiting, here and below.
         let _ = is_ready.recv();
-        let (sent, assigned, ip) = create(&services, &format!("creation-{number}")).await?;
+        let Created { sent, answered, assigned, ip } = create(&services, &format!("creation-{number}")).await?;
         if ip != expected {
             return Err(Error::NotSeen(format!(
                 "{expected} for a new Service, which is the next free address (it got {ip})"
@@ -155,6 +163,7 @@ async fn sample<'scope, 'env>(
         }
         let lan = lan.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let since = |from: Instant, to: Instant| millis(to.saturating_duration_since(from));
+        all.created.push(since(sent, answered));
         all.assigned.push(since(sent, assigned));
         all.arp.push(since(sent, lan.arp));
         all.http.push(since(sent, lan.http));
@@ -183,6 +192,7 @@ pub fn measure(cluster: &Cluster, count: usize) -> Result<Vec<Figure>> {
     cluster::clean_services(cluster)?;
     Ok(vec![
         Figure::new("Service created -> EXTERNAL-IP", Unit::Millis, &all.assigned)?.target(Stat::P50, 50.0),
+        Figure::new("- of it until the API server has created it", Unit::Millis, &all.created)?,
         Figure::new("Service created -> first ARP answer", Unit::Millis, &all.arp)?.target(Stat::P50, 300.0),
         Figure::new("Service created -> first HTTP answer", Unit::Millis, &all.http)?,
         Figure::new("- kube-proxy's share: ARP answer -> its rule", Unit::Millis, &all.kube_proxy)?,

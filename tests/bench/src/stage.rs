@@ -53,7 +53,7 @@ impl Effort {
         cycles: 20,
         rollouts: 20,
         creations: 20,
-        waits: 4,
+        waits: 3,
         fenced: 2,
         unfenced: 1,
         soak: Duration::from_secs(600),

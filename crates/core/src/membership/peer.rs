@@ -7,25 +7,24 @@ use super::{
     hearing::Hearing,
     opinions::Opinions,
     peers::Gone,
+    places::Places,
 };
 use crate::{
-    LinkName, NodeName,
+    NodeName,
     time::{Moment, Timing},
 };
 use herald_wire::{
     Mac,
-    hello::{Flags, Hello, IfName, peer_hash},
+    hello::{Flags, Hello, peer_hash},
 };
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
 /// How often a healthy peer is asked, to know whether its kernel answers at all.
 const HEALTHY_EVERY: Duration = Duration::from_secs(3);
 
 /// More peers than fit into a heard-set take turns in it: who is not named in so many does not hear this node.
 const TURNS: u8 = 4;
+
 /// How a peer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -40,15 +39,6 @@ pub(super) enum State {
         /// Since when it speaks again.
         speaks: Moment,
     },
-}
-
-/// One of its links, on this segment.
-#[derive(Debug, Clone)]
-struct Here {
-    name: Option<IfName>,
-    mac: Mac,
-    addresses: Vec<IpAddr>,
-    heard: Moment,
 }
 
 /// A peer that is heard.
@@ -73,13 +63,9 @@ pub(super) struct Peer {
     unnamed: u8,
     /// Whether it gets hellos as datagrams, as it did not hear this node's frames.
     datagrams: Datagrams,
-    here: Vec<Here>,
-    /// Names of all its links, those that it said.
-    links: Vec<IfName>,
+    pub(super) places: Places,
     /// Whose places it keeps, as hashes.
     keeps: Vec<u32>,
-    /// Of all its links: answers to asks come from one of them.
-    macs: Vec<Mac>,
     echo: Echo,
     loss: Loss,
     pub(super) opinions: Opinions,
@@ -107,10 +93,8 @@ impl Peer {
             talks: false,
             unnamed: 0,
             datagrams: Datagrams::default(),
-            here: Vec::new(),
-            links: Vec::new(),
+            places: Places::default(),
             keeps: Vec::new(),
-            macs: Vec::new(),
             echo: Echo::default(),
             loss: Loss::default(),
             opinions: Opinions::default(),
@@ -128,7 +112,7 @@ impl Peer {
             self.hearing.excuse();
         }
         if again {
-            self.here.clear();
+            self.places.forget();
         } else if self.state != State::Alive {
             self.opinions.clear();
         } else if self.interval == interval {
@@ -140,7 +124,7 @@ impl Peer {
         (self.interval, self.flags) = (interval, hello.flags);
         self.keeps.clone_from(&hello.kept);
         self.talks = hello.moves.is_some();
-        self.take_links(hello, from, now)
+        self.places.take(hello, from, now)
     }
 
     fn judge_flags(&mut self, flags: Flags, again: bool, now: Moment) {
@@ -215,29 +199,6 @@ impl Peer {
         }
     }
 
-    fn take_links(&mut self, hello: &Hello, from: Mac, now: Moment) -> bool {
-        let mut changed = false;
-        if let Some(link) = hello.links.get(usize::from(hello.link)) {
-            let here = Here { name: link.name, mac: from, addresses: link.addresses.clone(), heard: now };
-            if let Some(known) = self.here.iter_mut().find(|known| known.name == link.name) {
-                changed = known.mac != from;
-                *known = here;
-            } else {
-                self.here.push(here);
-                self.here.sort_unstable_by_key(|here| here.name);
-                changed = true;
-            }
-        }
-        let names = || hello.links.iter().filter_map(|link| link.name);
-        if !names().eq(self.links.iter().copied()) {
-            self.links = names().collect();
-            changed = true;
-        }
-        self.macs.clear();
-        self.macs.extend(hello.links.iter().map(|link| link.mac).chain([from]));
-        changed
-    }
-
     /// Takes what the API shows of it.
     pub(super) fn expect(&mut self, pod: Option<&Expected>, now: Moment) {
         self.unshown = if pod.is_some() { None } else { self.unshown.or(Some(now)) };
@@ -245,19 +206,12 @@ impl Peer {
 
     /// Forgets links that fell silent here while others of the same peer are heard; whether there were such.
     pub(super) fn expire_links(&mut self, now: Moment) -> bool {
-        let before = self.here.len();
-        if self.link_expires().is_some_and(|expires| expires <= now) {
-            let hold = self.hold();
-            self.here.retain(|here| now.since(here.heard) < hold);
-        }
-        before != self.here.len()
+        self.link_expires().is_some_and(|expires| expires <= now) && self.places.expire(self.hold(), now)
     }
 
     /// When the first of several links is forgotten.
     fn link_expires(&self) -> Option<Moment> {
-        let hold = self.hold();
-        let several = self.here.len() > 1 && self.state == State::Alive;
-        self.here.iter().filter(|_| several).map(|here| here.heard + hold).min()
+        self.places.expires(self.hold()).filter(|_| self.state == State::Alive)
     }
 
     fn suspicion(&self) -> Duration {
@@ -271,40 +225,6 @@ impl Peer {
     /// Whether its hellos come now.
     pub(super) fn is_speaking(&self, now: Moment) -> bool {
         now.since(self.heard) < self.suspicion()
-    }
-
-    /// Names of its links on this segment; empty when it does not say them.
-    pub(super) fn names(&self) -> impl Iterator<Item = IfName> {
-        self.here.iter().filter_map(|here| here.name)
-    }
-
-    /// Names of all its links, as far as said.
-    pub(super) fn links(&self) -> &[IfName] {
-        &self.links
-    }
-
-    /// Whether one of its links has this MAC address.
-    pub(super) fn has(&self, mac: Mac) -> bool {
-        self.macs.contains(&mac)
-    }
-
-    /// Where on this segment it has what it announces: of these links (any, when it says no names) the one that `prefers`, then the first.
-    pub(super) fn mac(&self, links: &[&LinkName], prefers: impl Fn(IpAddr) -> bool) -> Option<Mac> {
-        let allowed =
-            |here: &&Here| here.name.is_none_or(|name| links.iter().any(|link| link.as_str() == name.as_str()));
-        let mut candidates = self.here.iter().filter(allowed);
-        let first = candidates.clone().next();
-        candidates.find(|here| here.addresses.iter().copied().any(&prefers)).or(first).map(|here| here.mac)
-    }
-
-    /// The address that its kernel is asked for: the one that the API names, then an IPv4 one, then a link-local one.
-    fn asked_for(&self, named: Option<IpAddr>) -> Option<(IpAddr, Mac)> {
-        let all = || self.here.iter().flat_map(|here| here.addresses.iter().map(|address| (*address, here.mac)));
-        let link_local = |address: IpAddr| matches!(address, IpAddr::V6(v6) if Ipv6Addr::is_unicast_link_local(&v6));
-        all()
-            .find(|(address, _)| Some(*address) == named)
-            .or_else(|| all().find(|(address, _)| address.is_ipv4()))
-            .or_else(|| all().find(|(address, _)| link_local(*address)))
     }
 
     fn pace(&self, timing: Timing, peers: u32) -> Pace {
@@ -332,7 +252,7 @@ impl Peer {
         if self.echo.next(pace) > now {
             return None;
         }
-        let (address, mac) = self.asked_for(named())?;
+        let (address, mac) = self.places.asked_for(named())?;
         let last = self.echo.due(pace, now)?;
         // One to everybody: its MAC may have changed among its links, as a bond's does.
         Some((address, (!last || self.state == State::Alive).then_some(mac)))
@@ -340,8 +260,7 @@ impl Peer {
 
     /// Its kernel answered from this MAC: it was asked, so something reaches it. Whether it was its answer.
     pub(super) fn answered(&mut self, address: IpAddr, from: Mac, now: Moment) -> bool {
-        let known = self.here.iter().any(|here| here.addresses.contains(&address));
-        let answered = known && self.has(from) && self.echo.answered();
+        let answered = self.places.has_address(address) && self.places.has(from) && self.echo.answered();
         if answered {
             self.hearing.trust(now);
         }
@@ -392,7 +311,7 @@ impl Peer {
 
     /// Whether its kernel can be asked, and answers, as far as known.
     fn answers(&self) -> bool {
-        self.echo.answers() == Some(true) && self.asked_for(None).is_some()
+        self.echo.answers() == Some(true) && self.places.asked_for(None).is_some()
     }
 
     /// Whether nothing came from its speaker, nor from its node, for so long that it is gone unless others vouch for it.
@@ -453,7 +372,7 @@ impl Peer {
     /// When [`Peer::judge`] or [`Peer::ask`] has something new; what should have been already waits for a peer's word.
     pub(super) fn wakes(&self, timing: Timing, peers: u32, interval: Duration, now: Moment) -> Moment {
         // Who is well is asked when this machine is awake for its own hello.
-        let is_asked = !self.flags.leaving && !self.is_well() && self.asked_for(None).is_some();
+        let is_asked = !self.flags.leaving && !self.is_well() && self.places.asked_for(None).is_some();
         let asks = is_asked.then(|| self.echo.wakes(self.pace(timing, peers), now));
         let silence = match self.state {
             State::Alive if !self.flags.leaving && !self.hearing.is_deaf() => Some(self.heard + self.suspicion()),

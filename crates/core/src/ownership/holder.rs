@@ -26,7 +26,11 @@ mod view;
 mod words;
 
 use super::{Ahead, Group, Whose};
-use crate::{NodeName, membership::Member, time::Moment};
+use crate::{
+    NodeName,
+    membership::Member,
+    time::{FORCE, Moment},
+};
 use herald_wire::hello::{ClusterId, DataPlane, Move};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,8 +41,6 @@ pub use types::{HandOver, Hold, Moves, Role};
 pub use view::View;
 use words::Outbox;
 
-/// After so long without consent the new owner takes what the old one, by the state of the cluster, may not have any more.
-pub const FORCE: Duration = Duration::from_secs(2);
 /// A planned move waits so long at most for the new owner's data plane, if that is not there; one that says that it fails gets nothing.
 pub const PLANE_WAIT: Duration = Duration::from_secs(300);
 /// Hellos until whoever is to have a group meanwhile noticed that its holder is gone, too.

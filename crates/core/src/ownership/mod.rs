@@ -49,7 +49,7 @@ use crate::{
 };
 pub use electorate::{Ahead, Electorate, Meanwhile};
 pub use groups::Group;
-pub use holder::{FORCE, HandOver, Hold, Holder, Moves, PLANE_WAIT, Role, View};
+pub use holder::{HandOver, Hold, Holder, Moves, PLANE_WAIT, Role, View};
 pub use plan::{Plan, Share, Whose};
 pub use reasons::{Dropped, Silent};
 use serde::{Deserialize, Serialize};

@@ -1,11 +1,11 @@
 //! What peers say about holding, and what follows.
 
-use super::{FORCE, HandOver, Hold, Holder, View};
+use super::{HandOver, Hold, Holder, View};
 use crate::{
     NodeName,
     membership::Member,
     ownership::{Group, rank},
-    time::Moment,
+    time::{FORCE, Moment},
 };
 use herald_wire::hello::{Move, Stamp, Word};
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
