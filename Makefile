@@ -112,7 +112,7 @@ soak: image ## An hour with all processors busy, one with starved speakers, 5,00
 	$(CARGO) run --locked --package herald-bench -- --only busy --only limited --only five-thousand --only ten-thousand --soak 60
 
 .PHONY: scale
-scale: ## 3 to 300 speakers on the simulated LAN: table, plots, docs/scale (minutes)
+scale: ## 3 to 1,000 speakers on the simulated LAN: table, plots, docs/scale (three quarters of an hour)
 	$(call say,scale: the rules on the simulated LAN)
 	$(CARGO) run --locked --package herald-testkit --example scale -- docs/scale
 

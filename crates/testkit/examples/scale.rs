@@ -1,7 +1,8 @@
-//! What a link carries and what a speaker costs with 3 to 300 speakers and up to 10,000 addresses, on the simulated LAN: `make scale`.
+//! What a link carries and what a speaker costs with 3 to 1,000 speakers and up to 10,000 addresses, on the simulated LAN: `make scale`.
 //!
 //! Every size runs in a process of its own, so that its memory is its own. Writes `figures.json`, `table.md` and plots into the folder that
-//! it is given (`target/scale` without one); prints the table.
+//! it is given (`target/scale` without one); prints the table. `one SPEAKERS ADDRESSES` runs one size and prints its row; `write FOLDER` makes table
+//! and plots anew from the `figures.json` there.
 #![expect(clippy::print_stdout, reason = "printing figures and progress is what it is for")]
 
 use herald_core::{
@@ -25,7 +26,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs, hint,
     net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::Arc,
     time::{Duration, Instant},
@@ -34,8 +35,17 @@ use std::{
 type Failed = Box<dyn std::error::Error>;
 
 /// Speakers and addresses; the larger ones last.
-const SIZES: [(u32, u32); 7] =
-    [(3, 1_000), (10, 1_000), (30, 1_000), (100, 1_000), (300, 1_000), (10, 10_000), (100, 10_000)];
+const SIZES: [(u32, u32); 8] = [
+    (3, 1_000),
+    (10, 1_000),
+    (30, 1_000),
+    (100, 1_000),
+    (300, 1_000),
+    // Half an hour, as all of them run in one process.
+    (1_000, 1_000),
+    (10, 10_000),
+    (100, 10_000),
+];
 /// All speakers start at once; they have settled by then.
 const START: Duration = Duration::from_secs(6);
 /// Of a speaker: what arrives meanwhile is taken together, as a real one does that needs so long when hundreds start at once.
@@ -306,6 +316,18 @@ fn plots(rows: &[Value]) -> Vec<(&'static str, String)> {
     vec![("hellos.svg", hellos.svg()), ("take-over.svg", failover.svg()), ("processor.svg", cpu.svg())]
 }
 
+/// Table, figures and plots.
+fn write(folder: &Path, rows: &[Value]) -> Result<(), Failed> {
+    let table = table(rows);
+    println!("{table}");
+    fs::write(folder.join("table.md"), &table)?;
+    fs::write(folder.join("figures.json"), serde_json::to_string_pretty(rows)?)?;
+    for (file, svg) in plots(rows) {
+        fs::write(folder.join(file), svg)?;
+    }
+    Ok(())
+}
+
 fn main() -> Result<(), Failed> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     if let [only, nodes, addresses] = arguments.as_slice()
@@ -313,6 +335,12 @@ fn main() -> Result<(), Failed> {
     {
         println!("{}", measure(nodes.parse()?, addresses.parse()?)?);
         return Ok(());
+    }
+    if let [only, folder] = arguments.as_slice()
+        && only == "write"
+    {
+        let folder = Path::new(folder);
+        return write(folder, &serde_json::from_slice::<Vec<Value>>(&fs::read(folder.join("figures.json"))?)?);
     }
     let folder = arguments.first().map_or_else(|| PathBuf::from("target/scale"), PathBuf::from);
     fs::create_dir_all(&folder)?;
@@ -328,12 +356,5 @@ fn main() -> Result<(), Failed> {
         }
         rows.push(serde_json::from_slice(&child.stdout)?);
     }
-    let table = table(&rows);
-    println!("{table}");
-    fs::write(folder.join("table.md"), &table)?;
-    fs::write(folder.join("figures.json"), serde_json::to_string_pretty(&rows)?)?;
-    for (file, svg) in plots(&rows) {
-        fs::write(folder.join(file), svg)?;
-    }
-    Ok(())
+    write(&folder, &rows)
 }
