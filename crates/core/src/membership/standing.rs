@@ -16,14 +16,14 @@ impl Membership {
         self.next_hello = now;
     }
 
-    pub(super) fn listen(&mut self, standing: Standing, now: Moment, how_long: Duration) {
+    fn listen(&mut self, standing: Standing, now: Moment, how_long: Duration) {
         self.listen_until = now + how_long;
         self.peers.excuse();
         self.heard_by_others = now + how_long;
         self.set_standing(standing);
     }
 
-    pub(super) fn set_standing(&mut self, standing: Standing) {
+    fn set_standing(&mut self, standing: Standing) {
         if self.standing != standing {
             self.standing = standing;
             self.changes.push(Change::Standing(standing));
