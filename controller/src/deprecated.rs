@@ -1,4 +1,4 @@
-//! Annotations under MetalLB's old prefix: told once for each Service and key.
+//! Annotations under MetalLB's old prefix: told once for each Service and key, of the first few of a namespace.
 
 use crate::observe::Observed;
 use herald_core::ServiceKey;
@@ -8,11 +8,16 @@ use std::{
     sync::Arc,
 };
 
+/// Of so many Services of a namespace each annotation is told: who reads ten knows where to look, and thousands would delay other events by minutes.
+const FEW: u32 = 10;
+
 /// Who was told of what.
 #[derive(Debug, Default)]
 pub(crate) struct Deprecated {
     /// By Service: its incarnation, and keys that were told.
     told: BTreeMap<ServiceKey, (Arc<str>, BTreeSet<&'static str>)>,
+    /// How often that was, by namespace and annotation.
+    count: BTreeMap<(Arc<str>, &'static str), u32>,
     /// Not told yet.
     news: Vec<News>,
 }
@@ -56,7 +61,12 @@ impl Deprecated {
             keys.clear();
         }
         for &key in deprecated {
-            if keys.insert(key) && !silent {
+            if !keys.insert(key) || silent {
+                continue;
+            }
+            let count = self.count.entry((service.key.namespace.clone(), key)).or_default();
+            *count += 1;
+            if *count <= FEW {
                 self.news.push(News { service: service.key.clone(), uid: Arc::clone(uid), key });
             }
         }

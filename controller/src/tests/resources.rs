@@ -242,6 +242,22 @@ async fn a_deprecated_annotation_is_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_many_services_the_first_few_are_told_of_a_deprecated_annotation() {
+    let cluster = Cluster::with_pool("192.168.56.11-192.168.56.99");
+    let _replica = Replica::start(&cluster, "a").await;
+    let names: Vec<String> = (10..30).map(|number| format!("s{number}")).collect();
+    for name in &names {
+        cluster.service(name);
+        let old = json!({ "metadata": { "annotations": { "metallb.universe.tf/address-pool": "pool" } } });
+        cluster.api.patch(&id(name), &old);
+    }
+    cluster.pass(10).await;
+    let reasons: Vec<String> = names.iter().flat_map(|name| cluster.reasons(name)).collect();
+    let count = |wanted: &str| reasons.iter().filter(|reason| *reason == wanted).count();
+    assert_eq!((count("IPAllocated"), count("deprecatedAnnotation")), (20, 10));
+}
+
+#[tokio::test(start_paused = true)]
 async fn annotations_of_a_move_that_cannot_be_read_are_told_when_they_change() {
     let cluster = Cluster::with_pool("192.168.56.11-192.168.56.20");
     let replica = Replica::start(&cluster, "a").await;

@@ -115,6 +115,8 @@ pub struct Lan {
     believed: BTreeMap<(usize, IpAddr), NodeName>,
     /// Who has an address in a table of its answers, on whatever link, or had.
     watched: BTreeMap<IpAddr, BTreeSet<NodeName>>,
+    /// Which node told of which Service that it announces it, in order.
+    events: Vec<(ServiceKey, NodeName)>,
     in_flight: BTreeMap<(Moment, u64), (NodeName, Delivery)>,
     /// When hosts want to run next.
     timers: BTreeSet<(Moment, NodeName)>,
@@ -154,6 +156,7 @@ impl Lan {
             deaf: BTreeSet::new(),
             believed: BTreeMap::new(),
             watched: BTreeMap::new(),
+            events: Vec::new(),
             in_flight: BTreeMap::new(),
             timers: BTreeSet::new(),
             stations: BTreeMap::new(),
@@ -389,7 +392,12 @@ impl Lan {
             Effect::Defended { .. } => host.defended += 1,
             Effect::LacksInterface(service) => host.lacking.push(service),
             Effect::Membership { change, .. } => host.changes.push((self.now, change)),
-            Effect::Announcing(_, cause) => host.moves.push((true, cause)),
+            Effect::Announcing(service, cause) => {
+                host.moves.push((true, cause));
+                self.events.push((service, node.clone()));
+            }
+            Effect::Prevailed(service) => self.events.push((service, node.clone())),
+            Effect::Resumed(_, cause) => host.moves.push((true, cause)),
             Effect::Withdrawn(_, cause) => host.moves.push((false, cause)),
         }
     }

@@ -61,6 +61,14 @@ impl Driver {
                 tracing::info!(%service, %cause, announced = ?self.speaker.announcing().get(&service), "announcing");
                 self.tell(&service, |_| Told::Announcing);
             }
+            Effect::Resumed(service, cause) => {
+                self.changes.ownership(true, cause);
+                tracing::info!(%service, %cause, announced = ?self.speaker.announcing().get(&service), "announcing again");
+            }
+            Effect::Prevailed(service) => {
+                tracing::info!(%service, "another node announced it, too, and ceased to");
+                self.tell(&service, |_| Told::Announcing);
+            }
             Effect::Withdrawn(service, cause) => {
                 self.changes.ownership(false, cause);
                 tracing::info!(%service, %cause, "not announcing any more");

@@ -1,8 +1,8 @@
 //! When it is decided anew who owns what, and what follows from it.
 
-use super::{Announced, Announcing, Cause, Claim, Effect, Speaker, owned::Recorded, segments};
+use super::{Cause, Claim, Effect, Speaker, segments};
 use crate::{
-    LinkName, NodeName, ServiceKey,
+    LinkName, NodeName,
     announce::Place,
     membership::{Member, Membership},
     ownership::{Electorate, Plan, View},
@@ -12,7 +12,6 @@ use herald_wire::hello::{Hello, Move, Stamp, Word, peer_hash};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    sync::Arc,
     time::Duration,
 };
 
@@ -67,14 +66,16 @@ impl Speaker {
     }
 
     /// What a peer says about hand-overs. What follows is settled with the next decision: what is held is answered from then on, too.
-    pub(super) fn hear_words(&mut self, link: &LinkName, hello: &Hello) {
+    pub(super) fn hear_words(&mut self, link: &LinkName, hello: &Hello, now: Moment) {
         let words = hello.moves.as_deref().filter(|words| !words.is_empty() && hello.flags.ready);
-        let (Some(words), Some(holder)) = (words, self.holders.get_mut(link)) else { return };
+        let Some(words) = words else { return };
         let from = NodeName::from(hello.node.as_str());
         // One that hears nobody takes everything for its own, and nothing that is said to it can change that.
         if self.memberships.get(link).is_some_and(|membership| membership.is_deaf(&from)) {
             return;
         }
+        self.told.hear(&from, words, self.holders.get(link), now);
+        let Some(holder) = self.holders.get_mut(link) else { return };
         let stood_in =
             |group: &IpAddr| matches!(self.answers.get(link).and_then(|a| a.get(group)), Some(Claim::For(_)));
         holder.note(&from, words, stood_in);
@@ -156,25 +157,10 @@ impl Speaker {
         self.answers = answers;
         let said: BTreeSet<Place> = free.difference(&owned.quiet).cloned().collect();
         self.announcer.set(&said, |link| owned.resumed.contains(link), now);
-        self.tell_services(owned.services(|place| free.contains(place)), cause, effects);
+        let services = owned.services(|place| free.contains(place));
         self.others = owned.others;
+        self.tell_services(services, cause, now, effects);
         self.find_lacking(now);
-    }
-
-    /// Which Services this node announces, and what changed about that.
-    fn tell_services(&mut self, services: BTreeMap<ServiceKey, Recorded>, cause: Cause, effects: &mut Vec<Effect>) {
-        let announced = |recorded: Recorded| Announced {
-            addresses: recorded.addresses.into_iter().collect(),
-            links: recorded.links.into_iter().collect(),
-        };
-        let announcing: Announcing = services.into_iter().map(|(key, recorded)| (key, announced(recorded))).collect();
-        let withdrawn = self.announcing.keys().filter(|key| !announcing.contains_key(*key));
-        effects.extend(withdrawn.cloned().map(|key| Effect::Withdrawn(key, cause)));
-        let new = announcing.keys().filter(|key| !self.announcing.contains_key(*key));
-        effects.extend(new.cloned().map(|key| Effect::Announcing(key, cause)));
-        if *self.announcing != announcing {
-            self.announcing = Arc::new(announcing);
-        }
     }
 
     /// Services that nobody announces because no node has an interface that their advertisements name: the node that would announce them says

@@ -175,6 +175,10 @@ pub enum Effect {
     },
     /// From now on this node announces the Service (event nodeAssigned), and what moved it here.
     Announcing(ServiceKey, Cause),
+    /// It goes on announcing the Service after it did not take part for a while, and nobody else had it meanwhile: the last event still holds.
+    Resumed(ServiceKey, Cause),
+    /// Another node said to have an address of the Service, too, and does no more: this one announces it (event nodeAssigned).
+    Prevailed(ServiceKey),
     /// This node does not announce the Service any more, and what moved it away.
     Withdrawn(ServiceKey, Cause),
     /// What became of a planned move: to be logged and counted.

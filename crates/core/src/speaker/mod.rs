@@ -6,15 +6,18 @@
 
 mod cause;
 mod decide;
+mod inputs;
 mod messages;
 mod owned;
 mod segments;
+mod services;
 mod state;
 mod withheld;
 
 pub use cause::Cause;
 use decide::Said;
 pub use messages::{Announced, Announcing, Claim, Effect, Input, Link, Taken};
+use services::Told;
 pub use state::{LinkState, Obstacle, State};
 
 use crate::{
@@ -23,15 +26,14 @@ use crate::{
         Announcer, Place,
         conflict::{Guard, Policy, Withheld},
     },
-    membership::{Change, Expected, Frame, Gone, Identity, Member, Membership, Roster, Speaking, Standing},
+    membership::{Change, Frame, Gone, Identity, Member, Membership, Speaking, Standing},
     ownership::{Holder, Moves, Plan, Snapshot},
     time::{Moment, Timing},
 };
 use herald_wire::{
     Mac,
-    hello::{Conflict, DataPlane, IfName, LinkInfo, peer_hash},
+    hello::{Conflict, DataPlane, LinkInfo, peer_hash},
 };
-use ipnetwork::IpNetwork;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -71,6 +73,7 @@ pub struct Speaker {
     /// What each link's responder was told to answer.
     answers: BTreeMap<LinkName, BTreeMap<IpAddr, Claim>>,
     announcing: Arc<Announcing>,
+    told: Told,
     /// Services that this node would announce if any node had an interface that their advertisements name, and when that is to be said;
     /// `None`: it was.
     lacking: BTreeMap<ServiceKey, Option<Moment>>,
@@ -119,6 +122,7 @@ impl Speaker {
             pending: Vec::new(),
             answers: BTreeMap::new(),
             announcing: Arc::default(),
+            told: Told::default(),
             lacking: BTreeMap::new(),
             data_plane: DataPlane::default(),
             has_health: false,
@@ -166,128 +170,15 @@ impl Speaker {
         !self.settled || self.next_deadline().is_some_and(|deadline| deadline <= now)
     }
 
-    fn take(&mut self, input: Input, now: Moment) -> Taken {
-        match input {
-            Input::Hello { link, from, by_datagram, hello } => {
-                let Some(membership) = self.memberships.get_mut(&link) else { return Taken::NoLink };
-                if let Err(why) = membership.hear(&hello, from, by_datagram, now) {
-                    return Taken::Ignored(why);
-                }
-                self.learn(&link, &hello, now);
-                self.hear_words(&link, &hello);
-            }
-            Input::Answered { link, address, from } => {
-                let Some(membership) = self.memberships.get_mut(&link) else { return Taken::NoLink };
-                membership.answered(address, from, now);
-                self.claimed(&(link, address), from, now);
-            }
-            Input::Snapshot(snapshot) => {
-                match &mut self.plan {
-                    Some(plan) => {
-                        if let Some(before) = plan.follow(snapshot) {
-                            self.before.get_or_insert(before);
-                            self.decide_for(Cause::Cluster);
-                        }
-                    }
-                    None => {
-                        self.plan = Some(Plan::new(snapshot));
-                        self.decide_for(Cause::Speaker);
-                    }
-                }
-                self.set_rosters(now);
-            }
-            Input::Links(links) => self.set_links(links, now),
-            Input::DataPlane { is, has_health } => {
-                if (self.data_plane, self.has_health) != (is, has_health) {
-                    (self.data_plane, self.has_health) = (is, has_health);
-                    self.decide_for(Cause::Speaker);
-                }
-            }
-            Input::Key(known) => {
-                if known && !self.key {
-                    self.listen_again(now);
-                }
-                self.set(|s| &mut s.key, known);
-            }
-            Input::Standby(standby) => {
-                if self.standby && !standby {
-                    self.listen_again(now);
-                }
-                self.set(|s| &mut s.standby, standby);
-            }
-            Input::Stop { leaving } => {
-                self.stop = Some(leaving);
-                self.decide_for(Cause::Speaker);
-            }
-        }
-        Taken::Used
-    }
-
-    /// Without the key, and in standby, nothing was heard: what was listened to until now does not count.
-    fn listen_again(&mut self, now: Moment) {
-        self.memberships.values_mut().for_each(|membership| membership.restart(now));
-    }
-
-    fn set(&mut self, field: impl Fn(&mut Self) -> &mut bool, value: bool) {
-        if std::mem::replace(field(self), value) != value {
-            self.decide_for(Cause::Speaker);
-        }
-    }
-
     /// Ownership is to be decided anew.
     fn decide_for(&mut self, cause: Cause) {
         self.due = self.due.max(Some(cause));
-    }
-
-    fn set_links(&mut self, links: Vec<Link>, now: Moment) {
-        let links: BTreeMap<LinkName, Link> = links.into_iter().map(|link| (link.name.clone(), link)).collect();
-        if links == self.links {
-            return;
-        }
-        self.memberships.retain(|name, _| links.contains_key(name));
-        for (name, link) in &links {
-            if !self.memberships.contains_key(name) {
-                self.memberships.insert(name.clone(), Membership::new(self.me.clone(), self.timing, now));
-            } else if self.links.get(name).is_some_and(|old| old.mac != link.mac) {
-                self.announcer.again(name, now);
-            }
-        }
-        let info = |link: &Link| LinkInfo {
-            mac: link.mac,
-            name: IfName::new(link.name.as_str()),
-            addresses: link.addresses.iter().map(IpNetwork::ip).collect(),
-        };
-        self.infos = links.values().map(info).collect();
-        self.links = links;
-        self.set_rosters(now);
-        self.decide_for(Cause::Links);
     }
 
     /// The state of the cluster that is decided on.
     #[must_use]
     pub fn snapshot(&self) -> Option<&Arc<Snapshot>> {
         self.plan.as_ref().map(Plan::snapshot)
-    }
-
-    fn set_rosters(&mut self, now: Moment) {
-        let Some(snapshot) = self.snapshot().map(Arc::clone) else { return };
-        self.ours.retain(|_, node| snapshot.nodes.contains_key(node));
-        self.known.retain(|(_, node), _| snapshot.nodes.contains_key(node));
-        let own: BTreeSet<IpAddr> =
-            self.links.values().flat_map(|link| link.addresses.iter().map(IpNetwork::ip)).collect();
-        for (name, membership) in &mut self.memberships {
-            let Some(link) = self.links.get(name) else { continue };
-            let address = |node: &NodeName| {
-                let ips = &snapshot.nodes.get(node)?.internal_ips;
-                ips.iter().copied().find(|ip| link.holds(*ip) && !own.contains(ip))
-            };
-            let others = snapshot.speakers.iter().filter(|(node, _)| **node != self.me.node);
-            let pod = |(node, pod): (&NodeName, &crate::node::SpeakerPod)| {
-                (node.clone(), Expected { ready: pod.ready, address: address(node) })
-            };
-            let expected = others.map(pod).collect();
-            membership.set_roster(Roster { nodes: snapshot.nodes.keys().cloned().collect(), expected }, now);
-        }
     }
 
     /// Judges deadlines and says what is to be done now. Everything received has to be handled before.
@@ -301,6 +192,9 @@ impl Speaker {
             self.others_have_health = self.others_have_health || !changes.is_empty() && membership.has_health();
             for change in changes {
                 self.due = self.due.max(Some(Cause::from(&change)));
+                if matches!(change, Change::Joined(_) | Change::Back(_)) {
+                    self.told.joined(now);
+                }
                 if matches!(change, Change::Left(_, Gone::Deaf)) {
                     // It has taken everybody else for dead, and has claimed what this node announces.
                     self.announcer.again(name, now);
@@ -318,6 +212,7 @@ impl Speaker {
             effects.extend(told.map(|(group, what, with)| Effect::HandOver { link: link.clone(), group, what, with }));
         }
         self.tell_lacking(now, &mut effects);
+        self.tell_contested(now, &mut effects);
         if !self.is_late() {
             for (link, address) in self.announcer.due(now) {
                 effects.push(Effect::Gratuitous { link, address });
@@ -406,7 +301,7 @@ impl Speaker {
         let holders = self.holders.values().filter_map(Holder::next_deadline).min();
         let holders = holders.map(|deadline| deadline.max(self.next_decision()));
         let bursts = self.announcer.next_deadline().filter(|_| !self.is_late());
-        let said = [bursts, self.guard.next_deadline(), self.decides_at(), holders];
+        let said = [bursts, self.guard.next_deadline(), self.decides_at(), holders, self.told.next_deadline()];
         memberships.chain(said.into_iter().flatten()).chain(lacking).min()
     }
 

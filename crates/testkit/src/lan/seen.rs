@@ -99,6 +99,12 @@ impl Lan {
         host.map(|host| std::mem::take(&mut host.moves)).into_iter().flatten().collect()
     }
 
+    /// The events nodeAssigned so far: which node said so of which Service.
+    #[must_use]
+    pub fn events(&self) -> &[(ServiceKey, NodeName)] {
+        &self.events
+    }
+
     /// Which Services a node said to lack an interface, in order.
     #[must_use]
     pub fn lacking(&self, node: &str) -> Vec<ServiceKey> {
