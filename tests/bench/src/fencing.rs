@@ -21,20 +21,20 @@ use kube::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU16, Ordering},
     thread,
     time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::TcpSocket,
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep, timeout, timeout_at},
 };
 
 /// How it is measured.
 pub const METHOD: &str = "three pods, one on each worker, behind one Service (externalTrafficPolicy Cluster); a worker that neither announces its address nor \
-runs the controller is powered off for a minute and longer. The client opens a new connection every 50 ms, whatever became of those before, and sends one request on it; \
+runs the controller is powered off for a minute and longer. The client opens a new connection every 50 ms, whatever became of those before, from a port of its own, and sends one request on it; \
 failed: no whole answer within 1 s. Endpoints: the event of an EndpointSlice watch that shows none of the dead node as ready. Kubernetes' own times are its \
 defaults (node-monitor-grace-period). A trial lasts more than a minute, hence few of them";
 
@@ -42,12 +42,17 @@ defaults (node-monitor-grace-period). A trial lasts more than a minute, hence fe
 const FENCING: &str = "controller.deadNodeFencing.enabled=true";
 /// The Service, its Deployment, and its pods' label.
 const NAME: &str = "spread";
+/// Below those that a kernel chooses by itself.
+const FIRST_PORT: u16 = 2048;
+const PORTS: u16 = 30_000;
 /// Between two new connections.
 const PACE: Duration = Duration::from_millis(50);
 /// For connecting and the whole answer.
 const LIMIT: Duration = Duration::from_secs(1);
 /// All works for so long before.
 const BEFORE: Duration = Duration::from_secs(2);
+/// Before all of that nothing happens for so long: what fails then fails of itself.
+const UNDISTURBED: Duration = Duration::from_secs(30);
 /// What the share is of.
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -58,8 +63,17 @@ struct Attempt {
     answered: bool,
 }
 
+/// From a port that was not used before: while a connection to a dead endpoint waits in the announcing node's connection tracking (two minutes), one from
+/// the same port follows it, and a client of many connections comes to that by itself.
+fn port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    FIRST_PORT + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS
+}
+
 async fn ask(to: SocketAddr) -> std::io::Result<bool> {
-    let mut stream = TcpStream::connect(to).await?;
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::UNSPECIFIED, port()).into())?;
+    let mut stream = socket.connect(to).await?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: echo\r\nConnection: close\r\n\r\n").await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
@@ -135,6 +149,8 @@ async fn follow(client: Client, node: Host, serves: bool) -> Result<Instant> {
 struct Seen {
     /// Percent of the connections of [`WINDOW`].
     failed: f64,
+    /// Seconds until those were opened that failed though the endpoints had left.
+    late: Vec<f64>,
     /// Seconds until the last of them was opened.
     last_failure: f64,
     /// Seconds until the endpoints had left.
@@ -156,6 +172,11 @@ impl Seen {
             .map(|it| it.sent.saturating_duration_since(died).as_secs_f64())
             .collect();
         Ok(Self {
+            late: failed
+                .iter()
+                .copied()
+                .filter(|at| *at > left.saturating_duration_since(died).as_secs_f64())
+                .collect(),
             failed: count(failed.len()) / count(after.len().max(1)) * 100.0,
             last_failure: failed.iter().copied().fold(0.0, f64::max),
             left: left.saturating_duration_since(died).as_secs_f64(),
@@ -171,6 +192,21 @@ fn victim(stage: &Stage, ip: Ipv4Addr) -> Result<Host> {
     let free = |node: &Host| Some(*node) != announcer && controllers.values().all(|on| on != node);
     let found = stage.subject.nodes.iter().copied().find(free);
     found.ok_or_else(|| Error::NotSeen("a node without the controller that does not announce".into()))
+}
+
+/// Percent of connections that fail while nothing does.
+fn undisturbed(stage: &Stage, ip: Ipv4Addr) -> Result<f64> {
+    let (lab, stop) = (stage.lab(), AtomicBool::new(false));
+    let to = SocketAddr::from((ip, HTTP_PORT));
+    let attempts = thread::scope(|scope| {
+        let asking = scope.spawn(|| api::run_at(lab, stage.subject.client, || async { Ok(attempts(to, &stop).await) }));
+        thread::sleep(UNDISTURBED);
+        stop.store(true, Ordering::Relaxed);
+        asking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })?;
+    let failed = attempts.iter().filter(|it| !it.answered).count();
+    eprintln!("  nothing happens: {failed} of {} connections failed", attempts.len());
+    Ok(count(failed) / count(attempts.len().max(1)) * 100.0)
 }
 
 fn trial(stage: &Stage, ip: Ipv4Addr) -> Result<Seen> {
@@ -199,8 +235,8 @@ fn trial(stage: &Stage, ip: Ipv4Addr) -> Result<Seen> {
     await_answers(stage, ip)?;
     seen.inspect(|seen| {
         eprintln!(
-            "  {node}: {:.2} % of the connections of a minute failed, the last after {:.2} s; its endpoint left after {:.2} s",
-            seen.failed, seen.last_failure, seen.left
+            "  {node}: {:.2} % of the connections of a minute failed, the last after {:.2} s; its endpoint left after {:.2} s; failed since then: {:.2?}",
+            seen.failed, seen.last_failure, seen.left, seen.late
         );
     })
 }
@@ -283,15 +319,17 @@ pub fn measure(stage: &mut Stage, values: &[&str]) -> Result<Vec<Figure>> {
     stage.install(&fencing)?;
     let (with, without) = (stage.effort.fenced, stage.effort.unfenced);
     let measured = serve(stage).and_then(|ip| {
+        let nothing = undisturbed(stage, ip)?;
         let fenced = (0..with).map(|_| trial(stage, ip)).collect::<Result<Vec<_>>>()?;
         stage.install(values)?;
         let unfenced = (0..without).map(|_| trial(stage, ip)).collect::<Result<Vec<_>>>()?;
-        Ok((fenced, unfenced))
+        Ok((nothing, fenced, unfenced))
     });
     stage.lab().kubectl(&["-n", NAMESPACE, "delete", "service,deployment", NAME])?;
-    let (fenced, unfenced) = measured?;
+    let (nothing, fenced, unfenced) = measured?;
     let [share, last, left] = figures("with fencing", &fenced)?;
-    let mut all = vec![share, last, left.target(Stat::Max, 2.0)];
+    let nothing = Figure::new("nothing happens for 30 s: new connections that fail", Unit::Percent, &[nothing])?;
+    let mut all = vec![nothing, share, last, left.target(Stat::Max, 2.0)];
     all.extend(figures("without fencing", &unfenced)?);
     Ok(all)
 }
@@ -314,7 +352,7 @@ mod tests {
     fn only_the_minute_after_counts() {
         let (attempts, died) = minute(|at| (0.0..6.0).contains(&at) || at >= 60.0);
         let seen = Seen::of(&attempts, died, died + Duration::from_secs(7)).unwrap();
-        assert_eq!(seen, Seen { failed: 10.0, last_failure: 5.5, left: 7.0 });
+        assert_eq!(seen, Seen { late: vec![], failed: 10.0, last_failure: 5.5, left: 7.0 });
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::{
     Error, Result, api,
     cluster::{self, AT_ONCE, HUGE_POOL, LAN_POOL, PATIENCE, Pool, WIDE_POOL},
 };
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use herald_e2e::{Cluster, NAMESPACE};
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{
@@ -29,6 +29,9 @@ pub struct Many {
 
 /// Between two looks at what Kubernetes made of them.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// After so many it is said how far it is.
+const STEP: usize = 1000;
 
 /// Label of all of them.
 pub const LABEL: &str = "many=yes";
@@ -85,7 +88,13 @@ impl Many {
                     services.create(&PostParams::default(), &service).await
                 }
             });
-            new.buffer_unordered(AT_ONCE).try_for_each(|_| async { Ok(()) }).await?;
+            let mut created = new.buffer_unordered(AT_ONCE).enumerate();
+            while let Some((number, service)) = created.next().await {
+                service?;
+                if self.count > STEP && (number + 1).is_multiple_of(STEP) {
+                    eprintln!("  {} of {} Services created", number + 1, self.count);
+                }
+            }
             Ok(true)
         })
     }

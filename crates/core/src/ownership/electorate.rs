@@ -8,10 +8,38 @@ use std::{cell::RefCell, cmp::Reverse, collections::BTreeMap, rc::Rc};
 /// A node by its place among those of the snapshot.
 type Index = u32;
 
-/// Somebody who comes before this node in the order of a group, found once: while it may own, nobody needs to be ranked. Lives as long as a
-/// plan, since ranks do not change.
+/// Who comes before this node in the order of a group, found once. It lives as long as the group and the nodes do, since ranks do not change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Ahead(Option<Index>);
+pub struct Ahead(Before);
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Before {
+    #[default]
+    Unknown,
+    /// No node of the cluster: this one owns the group whenever it may.
+    Nobody,
+    /// This one and perhaps others: while it may own, nobody needs to be ranked.
+    Node(Index),
+}
+
+impl Ahead {
+    /// What is known of the groups of a plan, for the groups of the next one.
+    #[must_use]
+    pub fn carry_over(known: &[Self], before: &Plan, plan: &Plan) -> Vec<Self> {
+        if !before.snapshot().nodes.keys().eq(plan.snapshot().nodes.keys()) {
+            return Vec::new();
+        }
+        let mut known = before.groups().iter().zip(known).peekable();
+        let mut carried = Vec::with_capacity(plan.groups().len());
+        for group in plan.groups() {
+            // Both are in the order of their lowest addresses.
+            while known.next_if(|(old, _)| old.addresses.first() < group.addresses.first()).is_some() {}
+            let same = known.peek().filter(|(old, _)| old.key == group.key);
+            carried.push(same.map(|(_, ahead)| **ahead).unwrap_or_default());
+        }
+        carried
+    }
+}
 
 /// Everybody who could vote, on one link: made for one decision about all groups.
 #[derive(Debug)]
@@ -134,10 +162,12 @@ impl<'a> Electorate<'a> {
         let Some((me, own)) = own else {
             return if eligible.nodes().next().is_none() { Whose::Nobody } else { Whose::Other };
         };
-        if Some(own) < eligible.best
-            || ahead.0.and_then(|ahead| eligible.score(ahead)).is_some_and(|score| score >= own)
-        {
-            return Whose::Other;
+        let may = |node: Index| eligible.score(node).is_some_and(|score| score >= own);
+        match ahead.0 {
+            _ if Some(own) < eligible.best => return Whose::Other,
+            Before::Node(node) if may(node) => return Whose::Other,
+            Before::Nobody => return Whose::This,
+            Before::Unknown | Before::Node(_) => {}
         }
         let mut others = eligible.first().filter(|other| *other != me).peekable();
         if others.peek().is_none() {
@@ -145,8 +175,17 @@ impl<'a> Electorate<'a> {
         }
         let key = group.key.to_string();
         let mine = rank(node, &key);
-        *ahead = Ahead(others.find(|other| self.name(*other).is_some_and(|name| rank(name, &key) < mine)));
-        if ahead.0.is_none() { Whose::This } else { Whose::Other }
+        let comes_before = |other: &Index| self.name(*other).is_some_and(|name| rank(name, &key) < mine);
+        if let Some(other) = others.find(comes_before) {
+            *ahead = Ahead(Before::Node(other));
+            return Whose::Other;
+        }
+        if ahead.0 == Before::Unknown {
+            // It will ask again: of those who may not own now, does anybody come before it?
+            let mut rest = (0..).zip(&self.nodes).map(|(node, _)| node).filter(|node| *node != me && !may(*node));
+            *ahead = Ahead(rest.find(comes_before).map_or(Before::Nobody, Before::Node));
+        }
+        Whose::This
     }
 
     /// When the owner's data plane is not ready to take the group over: who is to have it meanwhile, if nobody has it. The first in the owner's

@@ -113,8 +113,8 @@ impl Holder {
         self.free.clear();
         let ready = |node: &NodeName| view.members.get(node).is_some_and(|member| member.ready);
         self.ready.retain(|node, _| ready(node));
-        if view.before.is_some() {
-            self.ahead.clear();
+        if let Some(before) = view.before {
+            self.ahead = Ahead::carry_over(&self.ahead, before, view.plan);
         }
         self.ahead.resize(view.plan.groups().len(), Ahead::default());
         let unready = |member: &Member| member.data_plane != DataPlane::Ready;

@@ -1,14 +1,11 @@
-//! The HTTP side: requests -> store operations, watches as streams, and the switches that break them.
+//! The HTTP side: requests -> store operations, and the switches that break them.
 
-use super::{
-    FakeApi, Id,
-    store::{Entry, Refused},
-};
+mod watch;
+
+use super::{FakeApi, Id, store::Refused};
 use bytes::Bytes;
-use futures::{Stream, StreamExt, stream};
 use http::{Method, Request, Response};
-use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
 use std::{
@@ -21,7 +18,6 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::watch;
 
 /// The switches of one client's connection. Clones mean the same one.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +29,7 @@ pub struct Wire {
 struct State {
     faults: Mutex<Faults>,
     /// Watches end, or get 410, when this changes.
-    watches: watch::Sender<Break>,
+    watches: tokio::sync::watch::Sender<Break>,
     /// Writes that took effect.
     writes: AtomicU64,
 }
@@ -180,7 +176,7 @@ pub(super) async fn handle_request(api: FakeApi, wire: Wire, request: Request<Bo
         Some(code) => status(code, "Injected", "injected fault"),
         None if is_write => write(&api, &wire, &method, &target, &body),
         None if query.get("watch").is_some_and(|value| value == "true" || value == "1") => {
-            watch_stream(api, &wire, &target, &query)
+            watch::stream(api, &wire, &target, &query)
         }
         None => read(&api, &target, &query),
     };
@@ -296,7 +292,7 @@ fn read(api: &FakeApi, target: &Target, query: &BTreeMap<String, String>) -> Ans
             None => status(404, "NotFound", "not found"),
         };
     }
-    let selected = Selected::new(query);
+    let selected = watch::Selected::new(query);
     let items = store.list(&target.resource, target.namespace.as_deref(), |object| selected.matches(object));
     let list = json!({
         "apiVersion": "v1", "kind": "List",
@@ -304,131 +300,6 @@ fn read(api: &FakeApi, target: &Target, query: &BTreeMap<String, String>) -> Ans
         "items": items,
     });
     json_answer(200, &list)
-}
-
-/// Streams what happens after the given version until the wire breaks.
-fn watch_stream(api: FakeApi, wire: &Wire, target: &Target, query: &BTreeMap<String, String>) -> Answer {
-    let from = query.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
-    let wake = api.store().wake.subscribe();
-    let follow = Follow {
-        api,
-        from,
-        resource: target.resource.clone(),
-        namespace: target.namespace.clone(),
-        selected: Selected::new(query),
-        wake,
-        breaks: wire.state.watches.subscribe(),
-        ended: false,
-    };
-    let frames = follow.lines().map(|line| Ok::<_, Infallible>(Frame::data(Bytes::from(line))));
-    Response::new(BodyExt::boxed_unsync(StreamBody::new(frames)))
-}
-
-struct Follow {
-    api: FakeApi,
-    from: u64,
-    resource: String,
-    namespace: Option<String>,
-    selected: Selected,
-    wake: watch::Receiver<u64>,
-    breaks: watch::Receiver<Break>,
-    ended: bool,
-}
-
-impl Follow {
-    fn lines(self) -> impl Stream<Item = String> + Send {
-        stream::unfold(self, |mut follow| async move {
-            let lines = follow.next().await?;
-            Some((stream::iter(lines), follow))
-        })
-        .flatten()
-    }
-
-    /// The next batch of lines; `None` when the watch is over.
-    async fn next(&mut self) -> Option<Vec<String>> {
-        loop {
-            if self.ended || self.breaks.has_changed().unwrap_or(true) {
-                let expired = self.breaks.borrow_and_update().expired && !self.ended;
-                self.ended = true;
-                return expired.then(|| vec![line("ERROR", &status_value(410, "Expired", "too old resource version"))]);
-            }
-            self.wake.mark_unchanged();
-            let entries = self.api.store().since(self.from);
-            let Some(entries) = entries else {
-                // As a real one: an event in the stream, not a status of the answer.
-                self.ended = true;
-                return Some(vec![line("ERROR", &status_value(410, "Expired", "too old resource version"))]);
-            };
-            let mut lines = Vec::new();
-            for entry in entries {
-                self.from = entry.version;
-                lines.extend(self.line(&entry));
-            }
-            if !lines.is_empty() {
-                return Some(lines);
-            }
-            tokio::select! {
-                _ = self.wake.changed() => {}
-                _ = self.breaks.changed() => {
-                    // Seen by the check above: `changed` marks it as seen, so say it again.
-                    self.breaks.mark_changed();
-                }
-            }
-        }
-    }
-
-    fn line(&self, entry: &Entry) -> Option<String> {
-        let ours = entry.id.resource == self.resource
-            && self.namespace.as_ref().is_none_or(|namespace| *namespace == entry.id.namespace);
-        if !ours {
-            return None;
-        }
-        let matches = self.selected.matches(&entry.object);
-        match (entry.kind, matches) {
-            (kind, true) => Some(line(kind, &entry.object)),
-            // It may have matched before; a watch is told so. Once too often harms nobody.
-            ("MODIFIED", false) => Some(line("DELETED", &entry.object)),
-            (_, false) => None,
-        }
-    }
-}
-
-/// Label selectors of the forms `key=value` and `key`, joined by commas; field selectors only by `metadata.name`.
-#[derive(Debug)]
-struct Selected {
-    labels: Vec<(String, Option<String>)>,
-    name: Option<String>,
-}
-
-impl Selected {
-    fn new(query: &BTreeMap<String, String>) -> Self {
-        let labels = query
-            .get("labelSelector")
-            .into_iter()
-            .flat_map(|text| text.split(','))
-            .filter(|part| !part.is_empty())
-            .map(|part| match part.split_once('=') {
-                Some((key, value)) => (key.to_owned(), Some(value.trim_start_matches('=').to_owned())),
-                None => (part.to_owned(), None),
-            })
-            .collect();
-        let name = query.get("fieldSelector").and_then(|text| text.strip_prefix("metadata.name=")).map(str::to_owned);
-        Self { labels, name }
-    }
-
-    fn matches(&self, object: &Value) -> bool {
-        let metadata = &object["metadata"];
-        self.name.as_ref().is_none_or(|name| metadata["name"] == name.as_str())
-            && self.labels.iter().all(|(key, value)| match (&metadata["labels"][key], value) {
-                (Value::Null, _) => false,
-                (label, Some(value)) => label == value.as_str(),
-                (_, None) => true,
-            })
-    }
-}
-
-fn line(kind: &str, object: &Value) -> String {
-    format!("{}\n", json!({ "type": kind, "object": object }))
 }
 
 fn status_value(code: u16, reason: &str, message: &str) -> Value {

@@ -119,16 +119,20 @@ proptest! {
     #[test]
     fn it_says_what_the_ladder_says(
         services in vec((1..30_u8, prop::bool::weighted(0.3), any::<u16>()), 1..25),
-        history in vec(vec(0..6_u8, usize::from(NODES)), 1..6),
+        history in vec((vec(0..6_u8, usize::from(NODES)), 0..25_usize), 1..6),
     ) {
-        let plan = plan(&cluster(&services));
         let here = LinkName::from("eth0");
         // Remembered over the whole history, as a holder does.
-        let mut ahead: BTreeMap<(IpAddr, NodeName), Ahead> = BTreeMap::new();
-        for states in history {
+        let mut ahead: BTreeMap<NodeName, Vec<Ahead>> = BTreeMap::new();
+        let mut before: Option<Plan> = None;
+        for (states, count) in history {
+            let plan = plan(&cluster(services.get(..count).unwrap_or(&services)));
+            for known in ahead.values_mut() {
+                *known = Ahead::carry_over(known, before.as_ref().unwrap(), &plan);
+            }
             let members = members(&states);
             let electorate = Electorate::new(&plan, &here, &members);
-            for group in plan.groups() {
+            for (position, group) in plan.groups().iter().enumerate() {
                 prop_assert_eq!(plan.group(group.key), Some(group));
                 let owner = plan.desired(group, &here, &members).owner;
                 prop_assert_eq!(electorate.owner(group), owner.as_ref(), "{}", group.key);
@@ -139,12 +143,14 @@ proptest! {
                         Some(_) => Whose::Other,
                     };
                     prop_assert_eq!(electorate.owns(group, node), whose == Whose::This, "{} of {}", group.key, node);
-                    let ahead = ahead.entry((group.key, node.clone())).or_default();
-                    prop_assert_eq!(electorate.whose(group, node, ahead), whose, "{} of {}", group.key, node);
+                    let known = ahead.entry(node.clone()).or_default();
+                    known.resize(plan.groups().len(), Ahead::default());
+                    prop_assert_eq!(electorate.whose(group, node, &mut known[position]), whose, "{} of {}", group.key, node);
                 }
                 prop_assert_eq!(electorate.meanwhile(group), meanwhile(&plan, group, &here, &members), "{}", group.key);
                 prop_assert_eq!(electorate.stand_in(group), stand_in(&plan, group, &here, &members), "{}", group.key);
             }
+            before = Some(plan);
         }
     }
 }
