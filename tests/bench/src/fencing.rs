@@ -171,15 +171,12 @@ impl Seen {
             .filter(|it| !it.answered)
             .map(|it| it.sent.saturating_duration_since(died).as_secs_f64())
             .collect();
+        let left = left.saturating_duration_since(died).as_secs_f64();
         Ok(Self {
-            late: failed
-                .iter()
-                .copied()
-                .filter(|at| *at > left.saturating_duration_since(died).as_secs_f64())
-                .collect(),
+            late: failed.iter().copied().filter(|at| *at > left).collect(),
             failed: count(failed.len()) / count(after.len().max(1)) * 100.0,
             last_failure: failed.iter().copied().fold(0.0, f64::max),
-            left: left.saturating_duration_since(died).as_secs_f64(),
+            left,
         })
     }
 }

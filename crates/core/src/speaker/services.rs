@@ -66,6 +66,7 @@ impl Told {
 }
 
 impl Speaker {
+    /// Which Services this node announces, and what changed about that.
     pub(super) fn tell_services(
         &mut self,
         services: BTreeMap<ServiceKey, Recorded>,
