@@ -184,6 +184,11 @@ impl Cluster {
     pub fn diagnosis(&self) -> String {
         let lab = self.lab();
         let mut text = String::new();
+        for host in lab.nodes() {
+            let log = lab.place().host_dir(host).join("log/kube-proxy.log");
+            let said = std::fs::read_to_string(&log).unwrap_or_else(|error| error.to_string());
+            text.push_str(&format!("--- kube-proxy on {host}\n{}\n", last_lines(&said, 20)));
+        }
         let asks: [&[&str]; 8] = [
             &["get", "nodes"],
             &["get", "endpointslices", "-n", NAMESPACE],
@@ -207,11 +212,6 @@ impl Cluster {
             let args: Vec<&str> = ask.iter().copied().chain(["--request-timeout=10s"]).collect();
             let answer = lab.kubectl(&args).unwrap_or_else(|error| format!("{error}\n"));
             text.push_str(&format!("--- kubectl {}\n{}\n", ask.join(" "), last_lines(&answer, 160)));
-        }
-        for host in lab.nodes() {
-            let log = lab.place().host_dir(host).join("log/kube-proxy.log");
-            let said = std::fs::read_to_string(&log).unwrap_or_else(|error| error.to_string());
-            text.push_str(&format!("--- kube-proxy on {host}\n{}\n", last_lines(&said, 20)));
         }
         text
     }

@@ -1,5 +1,6 @@
 //! L2Advertisements: who announces what and where, and what the speakers report about it.
 
+use std::collections::BTreeSet;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -120,13 +121,33 @@ fn choose_nodes(cluster: &Cluster) -> Result<()> {
         // Of the union of both the one that comes first announces, and the other one when it is off.
         advertise(cluster, "l2", json!({"nodeSelectors": nodes(&[workers[0]])}))?;
         advertise(cluster, "more", json!({"nodeSelectors": nodes(&[workers[1]])}))?;
-        let first = cluster.announcer(lan(21))?;
-        ensure!(first != workers[2], "{first} is in neither advertisement");
+        let first = first_of(cluster, [workers[0], workers[1]])?;
+        cluster.await_announcer(lan(21), first)?;
         cluster.lab().power_off(first)?;
         let second = if first == workers[0] { workers[1] } else { workers[0] };
         cluster.await_announcer(lan(21), second)?;
         cluster.lab().power_on(first)?;
         cluster.await_announcer(lan(21), first)
+    })
+}
+
+/// Who comes first of the two, once every worker knows that both may announce: a speaker that has seen one of two advertisements gives the
+/// address to the one node that it names.
+fn first_of(cluster: &Cluster, both: [Host; 2]) -> Result<Host> {
+    let workers = cluster.lab().workers();
+    eventually(&format!("every worker to choose from {both:?}"), PATIENCE, || {
+        let mut verdicts = BTreeSet::new();
+        for host in &workers {
+            let state = cluster.speaker_state(*host)?;
+            verdicts.insert(state["groups"][0]["links"][Lan::First.interface()].to_string());
+        }
+        let verdict: Value = verdicts.first().and_then(|verdict| verdict.parse().ok()).unwrap_or_default();
+        let chosen = both.into_iter().find(|first| {
+            let others = both.iter().filter(|other| *other != first);
+            let others: Vec<String> = others.map(ToString::to_string).collect();
+            verdict["owner"] == first.to_string() && verdict["others"] == json!(others)
+        });
+        Ok(chosen.filter(|_| verdicts.len() == 1).ok_or_else(|| format!("{verdicts:?}")))
     })
 }
 
