@@ -18,6 +18,7 @@ use crate::{
     ports::{Ports, Sinks},
     show::{Notes, Shown},
 };
+use effects::Lines;
 use herald_api::configuration_state::Conflict;
 use herald_core::{
     LinkName, ServiceKey,
@@ -128,6 +129,7 @@ pub async fn run(resources: Resources, shutdown: Shutdown) {
         changes: Changes::default(),
         lost: Lost::default(),
         notes: Notes::default(),
+        lines: Lines::default(),
         resources,
         heard,
         seen,
@@ -146,6 +148,7 @@ struct Driver {
     changes: Changes,
     lost: Lost,
     notes: Notes,
+    lines: Lines,
 }
 
 impl Driver {
@@ -288,7 +291,8 @@ impl Driver {
 
     fn poll(&mut self) {
         let before = Arc::clone(self.speaker.announcing());
-        let effects = self.speaker.poll(boottime());
+        let now = boottime();
+        let effects = self.speaker.poll(now);
         // Where a Service is announced may change without an effect: only which interfaces are named did.
         let mut publish = !Arc::ptr_eq(&before, self.speaker.announcing());
         for effect in effects {
@@ -298,12 +302,14 @@ impl Driver {
             );
             self.carry_out(effect);
         }
+        self.lines.end();
         for (name, port) in self.ports.iter() {
             port.fence(self.speaker.good_until(name));
         }
         if publish {
             self.publish();
         }
+        self.speaker.done(now, boottime());
     }
 
     fn publish(&self) {

@@ -16,19 +16,19 @@ use kube::{
 };
 use serde_json::json;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 use tokio::{
-    sync::mpsc,
+    sync::Notify,
     task::{JoinHandle, JoinSet},
     time::{Instant, sleep_until},
 };
 
-/// How many notices may wait; beyond it they are dropped and counted.
+/// How many notices may wait; beyond it the oldest are dropped and counted.
 const QUEUE: usize = 4096;
 /// How many distinct notices are remembered for counting repeats.
 const REMEMBERED: usize = 256;
@@ -37,14 +37,59 @@ const IN_FLIGHT: usize = 4;
 
 /// Writes notices as Events. Clones share the queue.
 #[derive(Debug, Clone)]
-pub struct EventWriter {
-    queue: mpsc::Sender<Notice>,
-    dropped: Arc<AtomicU64>,
+pub struct EventWriter(Arc<Waiting>);
+
+/// What was published and is not written yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// The oldest first.
+    notices: Mutex<VecDeque<Notice>>,
+    came: Notify,
+    dropped: AtomicU64,
+}
+
+impl Waiting {
+    fn notices(&self) -> MutexGuard<'_, VecDeque<Notice>> {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many were dropped so far, when this one made another give way.
+    fn push(&self, notice: Notice) -> Option<u64> {
+        let mut notices = self.notices();
+        let full = notices.len() >= QUEUE;
+        if full {
+            notices.pop_front();
+        }
+        notices.push_back(notice);
+        self.came.notify_one();
+        full.then(|| self.dropped.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// The oldest, when there is one.
+    fn pop(&self) -> Option<Notice> {
+        let mut notices = self.notices();
+        let oldest = notices.pop_front();
+        if notices.is_empty() {
+            // What a flood needed is given back.
+            *notices = VecDeque::new();
+        }
+        oldest
+    }
+
+    /// Waits for one.
+    async fn next(&self) -> Notice {
+        loop {
+            if let Some(notice) = self.pop() {
+                return notice;
+            }
+            self.came.notified().await;
+        }
+    }
 }
 
 impl EventWriter {
     /// Starts the writer. `component` appears as the source (for example `metallb-controller`), `instance` as the reporting instance (the pod).
-    /// They are written at this pace. The task ends when all writers are gone, or with the shutdown once what is in flight is done.
+    /// They are written at this pace. The task ends with the shutdown, once what is in flight is done.
     #[must_use]
     pub fn start(
         client: Client,
@@ -53,7 +98,7 @@ impl EventWriter {
         pace: Pace,
         shutdown: Shutdown,
     ) -> (Self, JoinHandle<()>) {
-        let (queue, notices) = mpsc::channel(QUEUE);
+        let waiting = Arc::new(Waiting::default());
         let worker = Worker {
             client,
             component: component.to_owned(),
@@ -61,25 +106,23 @@ impl EventWriter {
             known: BTreeMap::new(),
             sequence: 0,
         };
-        let task = tokio::spawn(worker.run(notices, pace, shutdown));
-        (Self { queue, dropped: Arc::default() }, task)
+        let task = tokio::spawn(worker.run(Arc::clone(&waiting), pace, shutdown));
+        (Self(waiting), task)
     }
 
-    /// Queues a notice; drops and counts it when the queue is full.
+    /// Queues a notice. When the queue is full, the oldest one is dropped and counted: the newest tell how things are.
     pub fn publish(&self, notice: Notice) {
-        if let Err(mpsc::error::TrySendError::Full(notice)) = self.queue.try_send(notice) {
-            let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
-            // Powers of two: the flood that fills the queue must not fill the log.
-            if dropped.is_power_of_two() {
-                tracing::warn!(dropped, reason = notice.reason, "the event queue is full, events are dropped");
-            }
+        let reason = notice.reason;
+        // Powers of two: the flood that fills the queue must not fill the log.
+        if let Some(dropped) = self.0.push(notice).filter(|dropped| dropped.is_power_of_two()) {
+            tracing::warn!(dropped, reason, "the event queue is full, the oldest events are dropped");
         }
     }
 
     /// How many notices were dropped because the queue was full.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.0.dropped.load(Ordering::Relaxed)
     }
 }
 
@@ -102,26 +145,23 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self, mut notices: mpsc::Receiver<Notice>, mut pace: Pace, shutdown: Shutdown) {
+    async fn run(mut self, waiting: Arc<Waiting>, mut pace: Pace, shutdown: Shutdown) {
         let mut writes = JoinSet::new();
         loop {
             let not_before = pace.next();
             let waits = Instant::now() < not_before;
             tokio::select! {
                 () = sleep_until(not_before), if waits => {}
-                notice = notices.recv(), if !waits && writes.len() < IN_FLIGHT => match notice {
-                    Some(notice) => {
-                        pace.take();
-                        let (event, known) = self.next(&notice, Timestamp::now());
-                        let client = self.client.clone();
-                        writes.spawn(async move {
-                            let began = Instant::now();
-                            write(client, event, known.count).await;
-                            began.elapsed()
-                        });
-                    }
-                    None => break,
-                },
+                notice = waiting.next(), if !waits && writes.len() < IN_FLIGHT => {
+                    pace.take();
+                    let (event, known) = self.next(&notice, Timestamp::now());
+                    let client = self.client.clone();
+                    writes.spawn(async move {
+                        let began = Instant::now();
+                        write(client, event, known.count).await;
+                        began.elapsed()
+                    });
+                }
                 Some(took) = writes.join_next(), if !writes.is_empty() => {
                     if let Ok(took) = took {
                         pace.took(took);

@@ -11,6 +11,32 @@ use herald_core::{
 use herald_wire::hello::{self, Hello};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
+/// Lines that say the same of single Services or addresses in one go.
+const LINES: usize = 20;
+
+/// What happens to thousands of Services at once is logged for the first of them: each has its event and is counted, and a node that takes over
+/// has other things to do.
+#[derive(Debug, Default)]
+pub(super) struct Lines(BTreeMap<&'static str, usize>);
+
+impl Lines {
+    /// Whether one more line says this.
+    fn take(&mut self, what: &'static str) -> bool {
+        let lines = self.0.entry(what).or_default();
+        *lines += 1;
+        *lines <= LINES
+    }
+
+    /// Everything that happened at once is over.
+    pub(super) fn end(&mut self) {
+        for (what, lines) in std::mem::take(&mut self.0) {
+            if let more @ 1.. = lines.saturating_sub(LINES) {
+                tracing::info!(more, "{what} (these all at once)");
+            }
+        }
+    }
+}
+
 impl Driver {
     pub(super) fn carry_out(&mut self, effect: Effect) {
         match effect {
@@ -58,24 +84,34 @@ impl Driver {
             }
             Effect::Announcing(service, cause) => {
                 self.changes.ownership(true, cause);
-                tracing::info!(%service, %cause, announced = ?self.speaker.announcing().get(&service), "announcing");
+                if self.lines.take("announcing") {
+                    tracing::info!(%service, %cause, announced = ?self.speaker.announcing().get(&service), "announcing");
+                }
                 self.tell(&service, |_| Told::Announcing);
             }
             Effect::Resumed(service, cause) => {
                 self.changes.ownership(true, cause);
-                tracing::info!(%service, %cause, announced = ?self.speaker.announcing().get(&service), "announcing again");
+                if self.lines.take("announcing again") {
+                    tracing::info!(%service, %cause, announced = ?self.speaker.announcing().get(&service), "announcing again");
+                }
             }
             Effect::Prevailed(service) => {
-                tracing::info!(%service, "another node announced it, too, and ceased to");
+                if self.lines.take("another node announced it, too, and ceased to") {
+                    tracing::info!(%service, "another node announced it, too, and ceased to");
+                }
                 self.tell(&service, |_| Told::Announcing);
             }
             Effect::Withdrawn(service, cause) => {
                 self.changes.ownership(false, cause);
-                tracing::info!(%service, %cause, "not announcing any more");
+                if self.lines.take("not announcing any more") {
+                    tracing::info!(%service, %cause, "not announcing any more");
+                }
             }
             Effect::HandOver { link, group, what, with } => {
                 self.changes.hand_over(&link, what);
-                tracing::info!(%link, address = %group, %with, what = what.label(), "planned move");
+                if self.lines.take("planned move") {
+                    tracing::info!(%link, address = %group, %with, what = what.label(), "planned move");
+                }
             }
             Effect::LacksInterface(service) => {
                 tracing::warn!(%service, "no node has an interface that the Service's advertisements name: nobody announces it");

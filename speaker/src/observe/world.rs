@@ -153,27 +153,28 @@ impl World {
 
     fn apply_slices(&mut self, change: Change<Slice>) -> bool {
         // Whom a slice belonged to before is known only before it is replaced.
-        let touched: Vec<ServiceKey> = match &change {
-            Change::Reset { .. } => self.slices_of.keys().cloned().collect(),
+        let owner = |(key, slice): (&ObjectKey, &Slice)| (key.clone(), slice.service.clone());
+        let owners: BTreeMap<ObjectKey, ServiceKey> = match &change {
+            Change::Reset { .. } => self.slices.objects.iter().map(owner).collect(),
             Change::Set { key, .. } | Change::Gone { key, .. } => {
-                self.slices.objects.get(key).map(|slice| slice.service.clone()).into_iter().collect()
+                self.slices.objects.get_key_value(key).map(owner).into_iter().collect()
             }
-            Change::Disconnected(_) | Change::Connected | Change::Vanished => Vec::new(),
+            Change::Disconnected(_) | Change::Connected | Change::Vanished => BTreeMap::new(),
         };
-        let changed = self.slices.apply(change);
-        let mut services: BTreeSet<ServiceKey> = touched.into_iter().collect();
-        for key in &changed {
-            for owner in &services {
+        let mut services = BTreeSet::new();
+        for key in self.slices.apply(change) {
+            if let Some(owner) = owners.get(&key) {
                 if let Some(keys) = self.slices_of.get_mut(owner) {
-                    keys.retain(|other| other != key);
+                    keys.retain(|other| *other != key);
                 }
+                services.insert(owner.clone());
             }
-            if let Some(slice) = self.slices.objects.get(key) {
+            if let Some(slice) = self.slices.objects.get(&key) {
                 let keys = self.slices_of.entry(slice.service.clone()).or_default();
                 // Nearly always the only one.
                 keys.reserve_exact(1);
-                keys.push(key.clone());
                 services.insert(slice.service.clone());
+                keys.push(key);
             }
         }
         let mut any = false;

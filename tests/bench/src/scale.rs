@@ -42,7 +42,7 @@ const FEW: f64 = 2.0;
 /// Between two looks at that.
 const LOOK: Duration = Duration::from_secs(10);
 /// Longest time for it.
-const TOLD: Duration = Duration::from_secs(1200);
+const TOLD: Duration = Duration::from_secs(3600);
 
 const COMPONENTS: [&str; 2] = ["controller", "speaker"];
 

@@ -33,46 +33,67 @@ const REFRESH: Duration = Duration::from_secs(60);
 /// wake-ups a second.
 const NO_HURRY: Duration = Duration::from_secs(1);
 
+/// How much is said at once: a frame takes some 50 us, and hellos, answers and everything else need their turn. A node that takes ten thousand
+/// addresses would say nothing else for so long that others took it for dead.
+const PORTION: usize = 64;
+
+/// Repeats are so far apart on average, 400 a second: every station of the link looks at each of these broadcasts. Where thousands of addresses
+/// change hands, the first word is said for all of them, and the repeats come later than their time.
+const REPEATS_APART: Duration = Duration::from_micros(2500);
+
 /// Claims by one that cannot be told are contradicted by one burst when they are no further apart; a burst is longer.
 const CLAIMS_APART: Duration = Duration::from_secs(1);
 
 /// An address on a link.
 pub type Place = (LinkName, IpAddr);
 
+/// What the neighbours know of an address that is announced from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing, or that it is elsewhere.
+    Elsewhere,
+    /// That it is here, as far as anybody can tell: this node ceased to take part, and nobody said to have it since.
+    Likely,
+    /// That it is here: its place was kept for this node while its speaker restarted.
+    Here,
+}
+
 /// The schedule of everything that is announced.
 #[derive(Debug, Default)]
 pub struct Announcer {
     announced: BTreeMap<Place, Schedule>,
-    bursts: BTreeSet<(Moment, Place)>,
-    refreshes: BTreeSet<(Moment, Place)>,
+    firsts: Queue,
+    /// First words that neighbours hardly need, too.
+    repeats: Queue,
+    refreshes: Queue,
+    /// Neither repeats nor refreshes before.
+    paced: Moment,
 }
+
+type Queue = BTreeSet<(Moment, Place)>;
 
 #[derive(Debug, Clone, Copy)]
 struct Schedule {
     since: Moment,
     step: usize,
     next: Moment,
-}
-
-impl Schedule {
-    /// The burst is over.
-    fn refreshes(&self) -> bool {
-        self.step >= BURST.len()
-    }
+    /// Also its first word may wait.
+    patient: bool,
 }
 
 impl Announcer {
-    /// Makes exactly these places announced: new ones get a burst, others go on, missing ones fall silent. Where a place was `kept` for this
-    /// node while its speaker restarted, the neighbours know it already: it is said once, some time later, as a refresh.
-    pub fn set(&mut self, owned: &BTreeSet<Place>, kept: impl Fn(&LinkName) -> bool, now: Moment) {
+    /// Makes exactly these places announced: new ones get a burst, others go on, missing ones fall silent. A place that is known to be here is
+    /// said once, some time later, as a refresh; where that is but likely, the burst waits its turn, behind what is new to the neighbours: a
+    /// speaker that is starved again and again would not get on for announcing.
+    pub fn set(&mut self, owned: &BTreeSet<Place>, known: impl Fn(&Place) -> Known, now: Moment) {
         let gone: Vec<Place> = self.announced.keys().filter(|place| !owned.contains(*place)).cloned().collect();
         gone.iter().for_each(|place| self.remove(place));
         for place in owned {
             if !self.announced.contains_key(place) {
-                if kept(&place.0) {
-                    self.resume(place.clone(), now);
-                } else {
-                    self.start(place.clone(), now);
+                match known(place) {
+                    Known::Here => self.resume(place.clone(), now),
+                    Known::Likely => self.start(place.clone(), true, now),
+                    Known::Elsewhere => self.start(place.clone(), false, now),
                 }
             }
         }
@@ -83,7 +104,7 @@ impl Announcer {
         let places: Vec<Place> = self.announced.keys().filter(|(name, _)| name == link).cloned().collect();
         for place in places {
             self.remove(&place);
-            self.start(place, now);
+            self.start(place, false, now);
         }
     }
 
@@ -93,18 +114,18 @@ impl Announcer {
         let due = |schedule: &Schedule| now.since(schedule.since) >= CLAIMS_APART;
         if self.announced.get(place).is_some_and(due) {
             self.remove(place);
-            self.start(place.clone(), now);
+            self.start(place.clone(), false, now);
         }
     }
 
     fn resume(&mut self, place: Place, now: Moment) {
         // Spread over a few seconds, as the refreshes are over a minute.
         let next = now + (REFRESH - jittered(&place));
-        self.insert(place, Schedule { since: now, step: BURST.len(), next });
+        self.insert(place, Schedule { since: now, step: BURST.len(), next, patient: true });
     }
 
-    fn start(&mut self, place: Place, now: Moment) {
-        self.insert(place, Schedule { since: now, step: 0, next: now });
+    fn start(&mut self, place: Place, patient: bool, now: Moment) {
+        self.insert(place, Schedule { since: now, step: 0, next: now, patient });
     }
 
     fn insert(&mut self, place: Place, schedule: Schedule) {
@@ -118,17 +139,24 @@ impl Announcer {
         }
     }
 
-    fn queue(&mut self, schedule: Schedule) -> &mut BTreeSet<(Moment, Place)> {
-        if schedule.refreshes() { &mut self.refreshes } else { &mut self.bursts }
+    fn queue(&mut self, schedule: Schedule) -> &mut Queue {
+        match schedule.step {
+            0 if !schedule.patient => &mut self.firsts,
+            step if step < BURST.len() => &mut self.repeats,
+            _ => &mut self.refreshes,
+        }
     }
 
-    /// The places to be announced unasked now.
+    /// The places to be announced unasked now: a portion of them, others may still be due.
     pub fn due(&mut self, now: Moment) -> Vec<Place> {
         let mut due = Vec::new();
-        for queue in [&mut self.bursts, &mut self.refreshes] {
-            while queue.first().is_some_and(|(moment, _)| *moment <= now) {
-                due.extend(queue.pop_first().map(|(_, place)| place));
-            }
+        take(&mut self.firsts, now, &mut due);
+        let firsts = due.len();
+        if self.paced <= now {
+            take(&mut self.repeats, now, &mut due);
+            take(&mut self.refreshes, now, &mut due);
+            let repeats = u32::try_from(due.len() - firsts).unwrap_or_default();
+            self.paced = now + REPEATS_APART * repeats;
         }
         for place in &due {
             let Some(mut schedule) = self.announced.get(place).copied() else { continue };
@@ -148,14 +176,22 @@ impl Announcer {
     /// When [`Announcer::due`] has something next that does not wait any longer.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {
-        let burst = self.bursts.first().map(|(moment, _)| *moment);
-        let refresh = self.refreshes.first().map(|(moment, _)| *moment + NO_HURRY);
-        burst.into_iter().chain(refresh).min()
+        let next = |queue: &Queue| queue.first().map(|(moment, _)| *moment);
+        let repeat = next(&self.repeats).map(|moment| moment.max(self.paced));
+        let refresh = next(&self.refreshes).map(|moment| moment.max(self.paced) + NO_HURRY);
+        next(&self.firsts).into_iter().chain(repeat).chain(refresh).min()
     }
 
     /// Everything announced now.
     pub fn announced(&self) -> impl Iterator<Item = &Place> {
         self.announced.keys()
+    }
+}
+
+/// Moves what is due, the longest first, until this portion is full.
+fn take(queue: &mut Queue, now: Moment, portion: &mut Vec<Place>) {
+    while portion.len() < PORTION && queue.first().is_some_and(|(moment, _)| *moment <= now) {
+        portion.extend(queue.pop_first().map(|(_, place)| place));
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Cause, Claim, Effect, Speaker, segments};
 use crate::{
     LinkName, NodeName,
-    announce::Place,
+    announce::{Known, Place},
     membership::{Member, Membership},
     ownership::{Electorate, Plan, View},
     time::Moment,
@@ -18,6 +18,10 @@ use std::{
 /// A decision looks at every group and every member: the next one follows after so long for each of them, about ten times what it takes. When a thousand
 /// addresses change hands word by word, or a hundred nodes fall silent one after the other, those that came meanwhile are one decision.
 const EACH: Duration = Duration::from_micros(10);
+
+/// And no sooner than after so many times what it took, with all that was done about it: where ten thousand groups are decided on by a node
+/// with little processor time, hellos would be late for it, which is something to decide on for everybody else.
+const BREATH: u32 = 4;
 
 /// A missing interface is said after it was missing for so long: while speakers start, each is the only one that is ready for a moment.
 const LACKING: Duration = Duration::from_secs(2);
@@ -38,7 +42,8 @@ impl Speaker {
         let members = self.memberships.values().map(Membership::peers).sum::<usize>();
         let all = EACH.saturating_mul(u32::try_from(groups + members).unwrap_or(u32::MAX));
         let interval = self.memberships.values().map(Membership::interval).min().unwrap_or(self.timing.interval());
-        self.decided + all.min(interval / 2)
+        let starved = (self.took * BREATH).min(interval * 4);
+        self.decided + all.min(interval / 2).max(starved)
     }
 
     /// When it is to be decided anew, as far as known now.
@@ -156,10 +161,19 @@ impl Speaker {
         }
         self.answers = answers;
         let said: BTreeSet<Place> = free.difference(&owned.quiet).cloned().collect();
-        self.announcer.set(&said, |link| owned.resumed.contains(link), now);
         let services = owned.services(|place| free.contains(place));
         self.others = owned.others;
-        self.tell_services(services, cause, now, effects);
+        let back = self.tell_services(services, cause, now, effects);
+        let known = |(link, address): &Place| {
+            if owned.resumed.contains(link) {
+                Known::Here
+            } else if back.contains(address) {
+                Known::Likely
+            } else {
+                Known::Elsewhere
+            }
+        };
+        self.announcer.set(&said, known, now);
         self.find_lacking(now);
     }
 
@@ -196,5 +210,56 @@ impl Speaker {
             *when = None;
             effects.push(Effect::LacksInterface(key.clone()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        membership::Identity,
+        ownership::Snapshot,
+        speaker::{Input, Link},
+        time::Timing,
+    };
+    use std::sync::Arc;
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// One that has decided at this moment, which took so long, and has something new to decide.
+    fn busy(now: Moment, took: Duration) -> Speaker {
+        let me = Identity { cluster: herald_wire::hello::ClusterId([0; 16]), node: "a".into(), incarnation: 1 };
+        let mut speaker = Speaker::new(me, Timing::default());
+        let link = Link { name: "eth0".into(), mac: herald_wire::Mac::ZERO, addresses: Vec::new() };
+        for input in [Input::Links(vec![link]), Input::Key(true), Input::Snapshot(Arc::default())] {
+            speaker.handle(input, now);
+        }
+        speaker.poll(now);
+        speaker.done(now, now + took);
+        let changed = Snapshot { ignore_exclude_label: true, ..Snapshot::default() };
+        speaker.handle(Input::Snapshot(Arc::new(changed)), now + took);
+        speaker
+    }
+
+    #[test]
+    fn a_decision_that_took_long_leaves_time_for_everything_else() {
+        let now = Moment::from_micros(10_000_000);
+        assert_eq!(busy(now, Duration::ZERO).decides_at(), Some(now));
+        assert_eq!(busy(now, ms(30)).decides_at(), Some(now + ms(120)));
+        assert_eq!(busy(now, ms(3000)).decides_at(), Some(now + ms(200)), "who was frozen meanwhile has to go on");
+    }
+
+    #[test]
+    fn what_other_polls_took_does_not_count_and_a_lost_link_leaves_no_time() {
+        let now = Moment::from_micros(10_000_000);
+        let mut speaker = busy(now, ms(30));
+        speaker.poll(now + ms(40));
+        speaker.done(now + ms(40), now + ms(41));
+        assert_eq!(speaker.decides_at(), Some(now + ms(120)));
+        speaker.handle(Input::Links(Vec::new()), now + ms(50));
+        speaker.poll(now + ms(50));
+        assert_eq!(speaker.decides_at(), None, "decided at once");
     }
 }

@@ -38,6 +38,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
+    time::Duration,
 };
 
 /// The announcing of one node.
@@ -90,6 +91,8 @@ pub struct Speaker {
     due: Option<Cause>,
     /// When it was.
     decided: Moment,
+    /// How long it took then, with what was done about it.
+    took: Duration,
     /// Words of hand-overs since then.
     said: Vec<Said>,
     /// Since the last poll nothing came but hellos, and answers to asks, that changed nothing.
@@ -132,6 +135,7 @@ impl Speaker {
             stop: None,
             due: Some(Cause::Speaker),
             decided: Moment::default(),
+            took: Duration::ZERO,
             said: Vec::new(),
             settled: false,
         }
@@ -223,6 +227,14 @@ impl Speaker {
         }
         self.settled = true;
         effects
+    }
+
+    /// What was wanted at that [`poll`](Speaker::poll) is done now. Who calls this has more time for everything else when decisions take long;
+    /// who does not decides as if they took no time.
+    pub fn done(&mut self, polled: Moment, now: Moment) {
+        if self.decided == polled {
+            self.took = now.since(polled);
+        }
     }
 
     /// How this node's data plane is. Where nobody's endpoint ever said that all is well, there is none, and something else passes the packets;

@@ -66,14 +66,15 @@ impl Told {
 }
 
 impl Speaker {
-    /// Which Services this node announces, and what changed about that.
+    /// Which Services this node announces, and what changed about that. Gives back the addresses that it had before it ceased to take part, and
+    /// nobody else said to have since.
     pub(super) fn tell_services(
         &mut self,
         services: BTreeMap<ServiceKey, Recorded>,
         cause: Cause,
         now: Moment,
         effects: &mut Vec<Effect>,
-    ) {
+    ) -> BTreeSet<IpAddr> {
         let announced = |recorded: Recorded| Announced {
             addresses: recorded.addresses.into_iter().collect(),
             links: recorded.links.into_iter().collect(),
@@ -88,17 +89,21 @@ impl Speaker {
         }
         self.forget_paused();
         let kept = self.memberships.values().all(|membership| membership.was_kept(now));
+        let mut back = BTreeSet::new();
         for key in announcing.keys().filter(|key| !self.announcing.contains_key(*key)) {
             let paused = self.told.paused.remove(key);
             let effect = if paused.is_some() { Effect::Resumed } else { Effect::Announcing };
+            let addresses = || paused.iter().flat_map(|addresses| addresses.iter());
+            back.extend(addresses());
             if !kept {
-                self.told.resumed.extend(paused.iter().flat_map(|addresses| addresses.iter()));
+                self.told.resumed.extend(addresses());
             }
             effects.push(effect(key.clone(), cause));
         }
         if *self.announcing != announcing {
             self.announcing = Arc::new(announcing);
         }
+        back
     }
 
     /// What another node has by now, unless that was only asked whether it does; and Services that are gone.

@@ -93,12 +93,17 @@ async fn repeats_become_one_object_and_an_expired_one_is_written_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_queue_drops_and_counts_and_never_waits() {
-    let (client, wire) = FakeApi::new().client();
-    wire.silence();
+async fn a_full_queue_drops_the_oldest_and_counts_and_never_waits() {
+    let api = FakeApi::new();
+    let (client, _) = api.client();
     let (writer, _task) = EventWriter::start(client, "herald-controller", "pod", Pace::of_one(), Shutdown::manual());
     for i in 0..QUEUE + 100 {
         writer.publish(notice(&format!("s{i}"), "full"));
     }
     assert_eq!(writer.dropped(), 100);
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let names: Vec<String> =
+        api.list("events").iter().map(|event| event["involvedObject"]["name"].as_str().unwrap().to_owned()).collect();
+    assert!(names.contains(&"s100".to_owned()), "the oldest of those that are left comes first: {names:?}");
+    assert!(!names.contains(&"s99".to_owned()), "it gave way: {names:?}");
 }

@@ -293,13 +293,40 @@ fn read(api: &FakeApi, target: &Target, query: &BTreeMap<String, String>) -> Ans
         };
     }
     let selected = watch::Selected::new(query);
-    let items = store.list(&target.resource, target.namespace.as_deref(), |object| selected.matches(object));
-    let list = json!({
-        "apiVersion": "v1", "kind": "List",
-        "metadata": { "resourceVersion": store.version().to_string() },
-        "items": items,
-    });
-    json_answer(200, &list)
+    let limit =
+        query.get("limit").and_then(|limit| limit.parse().ok()).filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+    let token = query.get("continue").and_then(|token| Token::read(&target.resource, token));
+    let version = token.as_ref().map_or(store.version(), |token| token.version);
+    if !store.remembers(version) {
+        return status(410, "Expired", "The provided continue parameter is too old");
+    }
+    let of = (&*target.resource, target.namespace.as_deref());
+    let after = token.as_ref().map(|token| &token.after);
+    let (items, last) = store.list(of, after, limit, |object| selected.matches(object));
+    let mut metadata = json!({ "resourceVersion": version.to_string() });
+    if let Some(after) = last {
+        metadata["continue"] = Token { version, after }.write().into();
+    }
+    json_answer(200, &json!({ "apiVersion": "v1", "kind": "List", "metadata": metadata, "items": items }))
+}
+
+/// Where the next page begins.
+struct Token {
+    /// Of the first page.
+    version: u64,
+    after: Id,
+}
+
+impl Token {
+    fn read(resource: &str, text: &str) -> Option<Self> {
+        let (version, id) = text.split_once(':')?;
+        let (namespace, name) = id.split_once('/')?;
+        Some(Self { version: version.parse().ok()?, after: Id::new(resource, namespace, name) })
+    }
+
+    fn write(&self) -> String {
+        format!("{}:{}/{}", self.version, self.after.namespace, self.after.name)
+    }
 }
 
 fn status_value(code: u16, reason: &str, message: &str) -> Value {

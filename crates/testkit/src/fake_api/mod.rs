@@ -1,8 +1,8 @@
 //! An in-process API server that keeps objects as JSON and fails on demand.
 //!
 //! It exists to inject faults that a real one does not offer on demand: conflicts, expired and dropped watches, slowness, silence. It knows
-//! create, get, list, watch, replace, merge patch, delete, resourceVersions, labels in selectors, the `status` subresource; no validation, no
-//! paging (a server may ignore `limit`), no authentication. What a real API server does is tested against a real one.
+//! create, get, list, watch, replace, merge patch, delete, resourceVersions, labels in selectors, pages (of what there is then, not of a
+//! snapshot: a watch from the version of the first page tells the rest), the `status` subresource; no validation, no authentication. What a real API server does is tested against a real one.
 //!
 //! The same store serves many clients, each with switches of its own: [`FakeApi::client`] gives a client and its [`Wire`], so that one
 //! replica can be cut off while another goes on.
@@ -85,7 +85,7 @@ impl FakeApi {
     /// All objects of a resource, in order of namespace and name.
     #[must_use]
     pub fn list(&self, resource: &str) -> Vec<Value> {
-        self.store().list(resource, None, |_| true)
+        self.store().list((resource, None), None, usize::MAX, |_| true).0
     }
 
     /// Installs custom resources (plurals) of `GROUP/VERSION` in place of those it had; none at all: the version is not served. Groups of

@@ -2,7 +2,10 @@
 
 use super::Id;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound,
+};
 
 /// Something that happened to an object.
 #[derive(Debug, Clone)]
@@ -45,19 +48,34 @@ impl Store {
         self.objects.get(id).cloned()
     }
 
-    pub(super) fn list(&self, resource: &str, namespace: Option<&str>, matches: impl Fn(&Value) -> bool) -> Vec<Value> {
-        self.objects
-            .iter()
-            .filter(|(id, object)| {
-                id.resource == resource && namespace.is_none_or(|ns| id.namespace == ns) && matches(object)
-            })
-            .map(|(_, object)| object.clone())
-            .collect()
+    /// Up to `limit` objects that come after one, and whether there are more.
+    pub(super) fn list(
+        &self,
+        (resource, namespace): (&str, Option<&str>),
+        after: Option<&Id>,
+        limit: usize,
+        matches: impl Fn(&Value) -> bool,
+    ) -> (Vec<Value>, Option<Id>) {
+        let first = Id::new(resource, "", "");
+        let from = after.map_or(Bound::Included(&first), Bound::Excluded);
+        let all = self.objects.range((from, Bound::Unbounded)).take_while(|(id, _)| id.resource == resource);
+        let mut wanted = all.filter(|(id, object)| namespace.is_none_or(|ns| id.namespace == ns) && matches(object));
+        let (mut objects, mut last) = (Vec::new(), None);
+        for (id, object) in wanted.by_ref().take(limit) {
+            objects.push(object.clone());
+            last = Some(id);
+        }
+        (objects, last.filter(|_| wanted.next().is_some()).cloned())
+    }
+
+    /// Whether a list or a watch can go on from this version.
+    pub(super) fn remembers(&self, version: u64) -> bool {
+        version >= self.compacted || version == self.version
     }
 
     /// What happened after a version; `None` when that is not known any more.
     pub(super) fn since(&self, version: u64) -> Option<Vec<Entry>> {
-        if version < self.compacted && version != self.version {
+        if !self.remembers(version) {
             return None;
         }
         Some(self.history.iter().filter(|entry| entry.version > version).cloned().collect())

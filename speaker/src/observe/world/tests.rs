@@ -109,6 +109,31 @@ fn what_vanished_without_a_delete_is_found_by_the_next_list() {
 }
 
 #[test]
+fn a_slice_that_a_list_shows_at_another_service_leaves_the_first() {
+    let mut world = complete();
+    world.snapshot(0);
+    let db = ServiceKey::new("default", "db");
+    world.apply(Input::Services(Change::Set { key: key("db"), value: service(), newest: 11 }));
+    let moved = Slice { service: db.clone(), ..slice("w2", true) };
+    assert!(world.apply(Input::Slices(reset([(key("web-1"), moved)]))));
+    let services = world.snapshot(0).unwrap().services;
+    assert_eq!(*services[&web()].serving, Serving::default());
+    assert_eq!(services[&db].serving.nodes, ["w2".into()].into());
+}
+
+/// A list costs by what it holds, not by its square: that would be minutes here, and in a large cluster more than the liveness probe allows.
+#[test]
+fn large_lists_are_taken() {
+    let mut world = complete();
+    let of = |n: u32, node: &str| Slice { service: ServiceKey::new("default", format!("s{n}")), ..slice(node, true) };
+    for node in ["w1", "w2"] {
+        let all = (0..30_000).map(|n| (key(&format!("s{n}-1")), of(n, node)));
+        assert!(world.apply(Input::Slices(reset(all))));
+        assert_eq!(world.serving[&ServiceKey::new("default", "s29999")].nodes, [node.into()].into());
+    }
+}
+
+#[test]
 fn a_deleted_slice_takes_its_endpoints_along() {
     let mut world = complete();
     world.snapshot(0);

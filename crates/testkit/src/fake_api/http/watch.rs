@@ -133,5 +133,6 @@ impl Selected {
 }
 
 fn line(kind: &str, object: &Value) -> String {
-    format!("{}\n", json!({ "type": kind, "object": object }))
+    // The type first, as every Kubernetes API server writes it.
+    format!("{{\"type\":{},\"object\":{object}}}\n", json!(kind))
 }
