@@ -201,7 +201,8 @@ async fn follow<T, M>(
     highest: &mut u64,
 ) -> Ended {
     let Source { mut events, answers, kind } = source;
-    let converted = |raw| converted(raw, read, &kind);
+    let mut last = Arc::default();
+    let mut converted = |raw| converted(raw, read, &kind).sharing(&mut last);
     let mut collecting = BTreeMap::new();
     let mut newest = *highest;
     let mut complete = false;
@@ -282,6 +283,20 @@ enum Converted<T> {
     NotOurs(ObjectKey),
     /// A change to it is as if it had not happened; a list is as if it were not there.
     Malformed,
+}
+
+impl<T> Converted<T> {
+    /// Objects of one namespace follow each other in a list: its name is kept once for them, not ten thousand times.
+    fn sharing(mut self, last: &mut Arc<str>) -> Self {
+        if let Self::Ours(key, _) = &mut self {
+            if key.namespace == *last {
+                key.namespace = Arc::clone(last);
+            } else {
+                *last = Arc::clone(&key.namespace);
+            }
+        }
+        self
+    }
 }
 
 /// Returns when the API server has answered.

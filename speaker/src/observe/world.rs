@@ -169,7 +169,12 @@ impl World {
                 }
                 services.insert(owner.clone());
             }
-            if let Some(slice) = self.slices.objects.get(&key) {
+            if let Some(slice) = self.slices.objects.get_mut(&key) {
+                let service =
+                    ObjectKey { namespace: Arc::clone(&key.namespace), name: Arc::clone(&slice.service.name) };
+                // Names are kept once where that is easy.
+                let known = self.services.objects.get_key_value(&service).map_or(&service, |(known, _)| known);
+                slice.service = ServiceKey::new(Arc::clone(&known.namespace), Arc::clone(&known.name));
                 let keys = self.slices_of.entry(slice.service.clone()).or_default();
                 // Nearly always the only one.
                 keys.reserve_exact(1);
