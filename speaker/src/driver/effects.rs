@@ -14,8 +14,8 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 /// Lines that say the same of single Services or addresses in one go.
 const LINES: usize = 20;
 
-/// What happens to thousands of Services at once is logged for the first of them: each has its event and is counted, and a node that takes over
-/// has other things to do.
+/// What happens to thousands of Services at once is logged for the first of them: all are counted, what is news has its event, and a node that
+/// takes over has other things to do.
 #[derive(Debug, Default)]
 pub(super) struct Lines(BTreeMap<&'static str, usize>);
 
@@ -191,5 +191,21 @@ fn tell(link: &LinkName, change: &Change) {
         Change::Back(peer) => tracing::info!(%link, peer = node(peer), "peer's speaker is back"),
         Change::Links(peer) => tracing::debug!(%link, peer = node(peer), "peer's links changed"),
         Change::Standing(standing) => tracing::info!(%link, ?standing, "own standing"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_happens_at_once_the_first_are_logged_and_each_time_anew() {
+        let mut lines = Lines::default();
+        for _ in 0..2 {
+            assert!((0..LINES).all(|_| lines.take("announcing")));
+            assert!(!lines.take("announcing"));
+            assert!(lines.take("planned move"), "something else");
+            lines.end();
+        }
     }
 }

@@ -254,6 +254,30 @@ mod tests {
     }
 
     #[test]
+    fn pages_hold_each_object_of_a_kind_once() {
+        let mut store = Store::default();
+        for (resource, namespace, name) in [
+            ("nodes", "", "n"),
+            ("services", "x", "a"),
+            ("services", "x", "b"),
+            ("services", "y", "a"),
+            ("zones", "", "z"),
+        ] {
+            store.put(&Id::new(resource, namespace, name), json!({ "name": name }));
+        }
+        let names =
+            |objects: &[Value]| objects.iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect::<String>();
+        let (first, last) = store.list(("services", None), None, 2, |_| true);
+        assert_eq!((&*names(&first), &last), ("ab", &Some(Id::new("services", "x", "b"))));
+        let (second, last) = store.list(("services", None), last.as_ref(), 2, |_| true);
+        assert_eq!((&*names(&second), last), ("a", None));
+        let (full, last) = store.list(("services", Some("x")), None, 2, |_| true);
+        assert_eq!((&*names(&full), last), ("ab", None), "nothing follows in this namespace");
+        let (chosen, last) = store.list(("services", None), None, 1, |it| it["name"] == "b");
+        assert_eq!((&*names(&chosen), last), ("b", None));
+    }
+
+    #[test]
     fn history_before_a_compaction_is_gone() {
         let mut store = Store::default();
         store.put(&Id::new("services", "ns", "a"), json!({}));
