@@ -20,7 +20,11 @@ pub use config::SpeakerConfig;
 use driver::Told;
 use herald_api::event::{Kind, Notice, ServiceEvent, unread_evacuation};
 use herald_core::{
-    NodeName, ServiceKey, announce::conflict::Withheld, membership::Identity, ownership::Moves, reason::Reason,
+    NodeName, ServiceKey,
+    announce::conflict::Withheld,
+    membership::Identity,
+    ownership::{Moves, Snapshot},
+    reason::Reason,
 };
 use herald_runtime::{
     admin::{self, Admin, AdminError},
@@ -37,18 +41,22 @@ use links::{
     watch::{LinkError, LinkWatch},
 };
 use metrics::{Scrape, ScrapeCollector};
+use net::sys::give_back_memory;
 use saved::{Offer, SavedMetrics, Saver, Store, offered};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 /// What appears as the source of events: MetalLB's name, as tools filter by it.
 const COMPONENT: &str = "metallb-speaker";
+/// So long after the cluster changed memory is given back: what comes of the change is done by then.
+const GIVE_BACK: Duration = Duration::from_secs(5);
 
 /// Why the speaker ended.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +162,7 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
         sleep_until(wait).await;
         offer.send_replace(found.map(Arc::new));
     });
+    tokio::spawn(give_back(observed.clone()));
     let (events, _writer) = EventWriter::start(clients.main, COMPONENT, &pod, Pace::of_each(), shutdown.clone());
     tokio::spawn(tell_unread(node.clone(), unread_now, events.clone()));
     let resources = driver::Resources {
@@ -176,6 +185,14 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
     driver::run(resources, shutdown).await;
     tracing::info!("speaker ended");
     ended(serve).await
+}
+
+/// Where thousands of Services change, decisions leave holes of megabytes between what stays: they are not left resident.
+async fn give_back(mut observed: watch::Receiver<Option<Arc<Snapshot>>>) {
+    while observed.changed().await.is_ok() {
+        sleep(GIVE_BACK).await;
+        give_back_memory();
+    }
 }
 
 /// Tells on the Node what is wrong with its annotations, whenever that changed.
@@ -245,12 +262,12 @@ fn lacks_interface(node: &NodeName, addresses: &[IpAddr]) -> ServiceEvent {
 /// started since.
 fn standby_of(
     mut pods: watch::Receiver<Option<Standby>>,
-    mut offer: Offer,
+    offer: Offer,
     condition: herald_runtime::readiness::Condition,
 ) -> watch::Receiver<Option<bool>> {
     let (sender, receiver) = watch::channel(None);
     tokio::spawn(async move {
-        let mut resumed = false;
+        let (mut resumed, mut offer) = (false, Some(offer));
         loop {
             let known = pods.borrow_and_update().clone();
             match &known {
@@ -264,7 +281,7 @@ fn standby_of(
             sender.send_replace(known.map(|standby| standby.holds()).or(resumed.then_some(false)));
             tokio::select! {
                 changed = pods.changed() => if changed.is_err() { return },
-                _ = offered(&mut offer), if !resumed => resumed = true,
+                _ = offered(&mut offer) => resumed = true,
             }
         }
     });

@@ -122,11 +122,18 @@ fn refuse(why: &Unusable, condition: &Condition) {
 /// What is offered to whoever still waits for the API server; never `None` again once there is something.
 pub(crate) type Offer = watch::Receiver<Option<Arc<Saved>>>;
 
-/// What is offered, as soon as it is; never ends when nothing will be.
-pub(crate) async fn offered(offer: &mut Offer) -> Arc<Saved> {
-    let saved = offer.wait_for(Option::is_some).await.ok().and_then(|saved| saved.clone());
+/// What is offered, as soon as it is, and once: then it is let go, as it is as large as everything that is known besides. Never ends when nothing
+/// will be.
+pub(crate) async fn offered(offer: &mut Option<Offer>) -> Arc<Saved> {
+    let saved = match offer {
+        Some(offer) => offer.wait_for(Option::is_some).await.ok().and_then(|saved| saved.clone()),
+        None => None,
+    };
     match saved {
-        Some(saved) => saved,
+        Some(saved) => {
+            *offer = None;
+            saved
+        }
         None => pending().await,
     }
 }
@@ -190,7 +197,7 @@ impl Saver {
             resource_version: snapshot.stamp.resource_version,
             keys: keys.accepted.clone(),
             excluded: excluded.patterns().map(str::to_owned).collect(),
-            snapshot: Snapshot::clone(&snapshot),
+            snapshot,
         })
     }
 

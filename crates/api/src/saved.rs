@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use std::{
     borrow::Cow,
     io::{self, Write},
+    sync::Arc,
     time::Duration,
 };
 
@@ -38,7 +39,8 @@ pub struct Saved {
     /// Expressions for links that are never used.
     pub excluded: Vec<String>,
     /// The state of the cluster.
-    pub snapshot: Snapshot,
+    #[serde(with = "herald_core::ownership::shared")]
+    pub snapshot: Arc<Snapshot>,
 }
 
 mod cluster {
@@ -186,7 +188,7 @@ impl Saved {
     #[must_use]
     pub fn into_snapshot(self) -> Snapshot {
         let stamp = herald_wire::hello::Stamp { connected: false, resource_version: self.resource_version };
-        Snapshot { stamp, saved_at: Some(self.at), ..self.snapshot }
+        Snapshot { stamp, saved_at: Some(self.at), ..Arc::unwrap_or_clone(self.snapshot) }
     }
 }
 

@@ -2,32 +2,43 @@
 
 use crate::Set;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// The labels of an object. A clone shares them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Labels(Arc<[(Box<str>, Box<str>)]>);
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Labels {
+    /// `key=value` lines in the order of the keys: one allocation for all of them, as ten thousand Services have theirs. Kubernetes allows
+    /// neither character in a label.
+    lines: Arc<str>,
+}
 
 impl Labels {
     /// The value of a label.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        let index = self.0.binary_search_by(|(own, _)| (**own).cmp(key)).ok()?;
-        self.0.get(index).map(|(_, value)| &**value)
+        self.iter().find(|(own, _)| *own == key).map(|(_, value)| value)
     }
 
     /// Keys with their values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (&**key, &**value))
+        self.lines.lines().filter_map(|line| line.split_once('='))
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 
 /// Keys must be unique, as they are in an object's metadata.
-impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for Labels {
+impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Labels {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(labels: I) -> Self {
-        let mut labels: Vec<(Box<str>, Box<str>)> = labels.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
-        labels.sort_unstable();
-        Self(labels.into())
+        let mut labels: Vec<(K, V)> = labels.into_iter().collect();
+        labels.sort_unstable_by(|(a, _), (b, _)| a.as_ref().cmp(b.as_ref()));
+        let lines: Vec<String> =
+            labels.iter().map(|(key, value)| [key.as_ref(), "=", value.as_ref()].concat()).collect();
+        Self { lines: lines.join("\n").into() }
     }
 }
 
@@ -126,6 +137,14 @@ mod tests {
         ] {
             assert_eq!(selector(key, operator.clone()).matches(&labels), matches, "{key} {operator:?}");
         }
+    }
+
+    #[test]
+    fn labels_are_found_and_listed_by_key() {
+        let labels: Labels = [("a", "1"), ("a.b/c-d", ""), ("a-b", "x.y_z")].into_iter().rev().collect();
+        assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "1"), ("a-b", "x.y_z"), ("a.b/c-d", "")]);
+        assert_eq!((labels.get("a"), labels.get("a.b/c-d"), labels.get("a-")), (Some("1"), Some(""), None));
+        assert_eq!(Labels::default().iter().next(), None);
     }
 
     #[test]

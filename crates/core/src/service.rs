@@ -165,7 +165,7 @@ pub struct Moved {
 }
 
 /// Which endpoints of a Service can serve, by node; from its EndpointSlices.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Serving {
     /// Whether any endpoint anywhere can serve.
     pub any: bool,

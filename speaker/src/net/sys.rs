@@ -28,6 +28,17 @@ pub fn boottime() -> Moment {
     Moment::from_micros(seconds.saturating_mul(1_000_000) + u64::try_from(now.tv_nsec / 1000).unwrap_or(0))
 }
 
+/// Gives pages of the heap that nothing is in back to the system: by itself the allocator does so only at the heap's end. Takes a millisecond or
+/// so where there are many.
+pub fn give_back_memory() {
+    // Other C libraries have other allocators.
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointer, and what is in use stays where it is; the allocator locks itself.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Makes a socket known to the runtime's reactor, to be told when something can be read. Nobody waits until something can be written: every frame
 /// that leaves would be a wake-up more.
 ///

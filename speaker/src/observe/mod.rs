@@ -286,10 +286,9 @@ async fn run(
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     shown: Shown,
     secrets: impl FnOnce(),
-    mut offer: Offer,
+    offer: Offer,
 ) {
-    let mut secrets = Some(secrets);
-    let mut resumed = false;
+    let (mut secrets, mut offer) = (Some(secrets), Some(offer));
     let mut not_before = Instant::now();
     let mut pending = false;
     let mut next_end = None;
@@ -310,8 +309,7 @@ async fn run(
                     start();
                 }
             }
-            saved = offered(&mut offer), if !resumed => {
-                resumed = true;
+            saved = offered(&mut offer) => {
                 if let Some(snapshot) = world.resume(&saved, &shown) {
                     snapshots.send_replace(Some(Arc::new(snapshot)));
                 }

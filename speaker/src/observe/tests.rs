@@ -69,7 +69,10 @@ fn saved() -> Arc<Saved> {
         resource_version: 3,
         keys: vec![key(1)],
         excluded: vec!["^wg".to_owned()],
-        snapshot: Snapshot { services: [(ServiceKey::new("shop", "web"), web)].into(), ..Snapshot::default() },
+        snapshot: Arc::new(Snapshot {
+            services: [(ServiceKey::new("shop", "web"), web)].into(),
+            ..Snapshot::default()
+        }),
     })
 }
 

@@ -1,22 +1,24 @@
 //! What the watches have told so far.
 
+mod slices;
+#[cfg(test)]
+mod tests;
+
 use super::{Input, Shown, settings::Settings};
 use crate::links::exclude::{Exclude, ExcludeError};
-use herald_api::{
-    endpoints::{Slice, serving},
-    saved::Saved,
-};
+use herald_api::saved::Saved;
 use herald_core::{
     NodeName, PoolName, ServiceKey,
     config::Config,
     labels::Labels,
     node::{Evacuation, Node, SpeakerPod},
     ownership::{Announceable, Snapshot},
-    service::{Moved, Serving, TrafficPolicy},
+    service::{Moved, TrafficPolicy},
 };
 use herald_runtime::watch::{Change, ObjectKey};
 use herald_wire::hello::Stamp;
 use jiff::Timestamp;
+use slices::Slices;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -90,14 +92,13 @@ impl<T: PartialEq> Kind<T> {
 #[derive(Debug)]
 pub(crate) struct World {
     services: Kind<ServiceObject>,
-    slices: Kind<Slice>,
+    slices: Slices,
     nodes: Kind<Node>,
     speakers: Kind<SpeakerPod>,
     settings: Settings,
     excluded: Kind<Result<Exclude, ExcludeError>>,
-    /// Slices of a Service, so that one change costs only its own Service.
-    slices_of: BTreeMap<ServiceKey, Vec<ObjectKey>>,
-    serving: BTreeMap<ServiceKey, Arc<Serving>>,
+    /// Names of pools that Services are from, kept once.
+    pools: BTreeSet<PoolName>,
     me: Me,
     published: Option<Stamp>,
     /// When what is announced was saved, while that is what this speaker goes by.
@@ -119,13 +120,12 @@ impl World {
     pub(crate) fn new(me: Me) -> Self {
         Self {
             services: Kind::new(),
-            slices: Kind::new(),
+            slices: Slices::new(),
             nodes: Kind::new(),
             speakers: Kind::new(),
             settings: Settings::new(),
             excluded: Kind::new(),
-            slices_of: BTreeMap::new(),
-            serving: BTreeMap::new(),
+            pools: BTreeSet::new(),
             me,
             published: None,
             resumed: None,
@@ -136,7 +136,7 @@ impl World {
     pub(crate) fn apply(&mut self, change: Input) -> bool {
         let was_complete = self.is_complete();
         let changed = match change {
-            Input::Services(change) => !self.services.apply(change).is_empty(),
+            Input::Services(change) => self.apply_services(change),
             Input::Nodes(change) => !self.nodes.apply(change).is_empty(),
             Input::Speakers(change) => !self.speakers.apply(change).is_empty(),
             Input::Settings(kind, change) => self.settings.apply(kind, change),
@@ -145,62 +145,32 @@ impl World {
                 self.excluded.apply(change);
                 false
             }
-            Input::Slices(change) => self.apply_slices(change),
+            Input::Slices(change) => {
+                let services = &self.services.objects;
+                let known = |service: &ServiceKey| {
+                    let key = ObjectKey { namespace: Arc::clone(&service.namespace), name: Arc::clone(&service.name) };
+                    let (known, _) = services.get_key_value(&key)?;
+                    Some(ServiceKey::new(Arc::clone(&known.namespace), Arc::clone(&known.name)))
+                };
+                self.slices.apply(change, known)
+            }
         };
         self.is_complete()
             && (changed || !was_complete || self.published.map(|s| s.connected) != Some(self.connected()))
     }
 
-    fn apply_slices(&mut self, change: Change<Slice>) -> bool {
-        // Whom a slice belonged to before is known only before it is replaced.
-        let owner = |(key, slice): (&ObjectKey, &Slice)| (key.clone(), slice.service.clone());
-        let owners: BTreeMap<ObjectKey, ServiceKey> = match &change {
-            Change::Reset { .. } => self.slices.objects.iter().map(owner).collect(),
-            Change::Set { key, .. } | Change::Gone { key, .. } => {
-                self.slices.objects.get_key_value(key).map(owner).into_iter().collect()
-            }
-            Change::Disconnected(_) | Change::Connected | Change::Vanished => BTreeMap::new(),
-        };
-        let mut services = BTreeSet::new();
-        for key in self.slices.apply(change) {
-            if let Some(owner) = owners.get(&key) {
-                if let Some(keys) = self.slices_of.get_mut(owner) {
-                    keys.retain(|other| *other != key);
-                }
-                services.insert(owner.clone());
-            }
-            if let Some(slice) = self.slices.objects.get_mut(&key) {
-                let service =
-                    ObjectKey { namespace: Arc::clone(&key.namespace), name: Arc::clone(&slice.service.name) };
-                // Names are kept once where that is easy.
-                let known = self.services.objects.get_key_value(&service).map_or(&service, |(known, _)| known);
-                slice.service = ServiceKey::new(Arc::clone(&known.namespace), Arc::clone(&known.name));
-                let keys = self.slices_of.entry(slice.service.clone()).or_default();
-                // Nearly always the only one.
-                keys.reserve_exact(1);
-                services.insert(slice.service.clone());
-                keys.push(key);
+    fn apply_services(&mut self, change: Change<ServiceObject>) -> bool {
+        let changed = self.services.apply(change);
+        for key in &changed {
+            let Some(service) = self.services.objects.get_mut(key) else { continue };
+            let Some(pool) = &service.allocated_from else { continue };
+            if let Some(known) = self.pools.get(pool) {
+                service.allocated_from = Some(known.clone());
+            } else {
+                self.pools.insert(pool.clone());
             }
         }
-        let mut any = false;
-        for service in &services {
-            any |= self.sum_up(service);
-        }
-        any
-    }
-
-    fn sum_up(&mut self, service: &ServiceKey) -> bool {
-        let keys = self.slices_of.get(service).filter(|keys| !keys.is_empty());
-        let Some(keys) = keys else {
-            self.slices_of.remove(service);
-            return self.serving.remove(service).is_some();
-        };
-        let now = serving(keys.iter().filter_map(|key| self.slices.objects.get(key)));
-        if self.serving.get(service).is_some_and(|before| **before == now) {
-            return false;
-        }
-        self.serving.insert(service.clone(), Arc::new(now));
-        true
+        !changed.is_empty()
     }
 
     /// Whether there ever was a BGPPeer.
@@ -210,7 +180,7 @@ impl World {
 
     fn is_complete(&self) -> bool {
         self.services.complete
-            && self.slices.complete
+            && self.slices.kind.complete
             && self.nodes.complete
             && self.speakers.complete
             && self.settings.is_complete()
@@ -219,7 +189,7 @@ impl World {
 
     fn connected(&self) -> bool {
         self.services.connected
-            && self.slices.connected
+            && self.slices.kind.connected
             && self.nodes.connected
             && self.speakers.connected
             && self.settings.connected()
@@ -227,7 +197,7 @@ impl World {
     }
 
     fn newest(&self) -> u64 {
-        let others = [self.slices.newest, self.nodes.newest, self.speakers.newest, self.settings.newest()];
+        let others = [self.slices.kind.newest, self.nodes.newest, self.speakers.newest, self.settings.newest()];
         others.into_iter().fold(self.services.newest, u64::max)
     }
 
@@ -281,7 +251,7 @@ impl World {
                 labels: service.labels.clone(),
                 addresses: Arc::clone(&service.addresses),
                 traffic_policy: service.traffic_policy,
-                serving: self.serving.get(&key).cloned().unwrap_or_default(),
+                serving: self.slices.serving(&key),
                 moved: service.moved.clone().filter(|moved| moved.until > now),
             };
             (key, announceable)
@@ -390,6 +360,3 @@ fn follow_excluded(shown: &Shown, excluded: Arc<Exclude>) {
 fn without_ended(node: &Node, now: i64) -> Node {
     Node { evacuation: node.evacuation.filter(|why| !why.is_over(now)), ..node.clone() }
 }
-
-#[cfg(test)]
-mod tests;

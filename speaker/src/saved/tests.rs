@@ -34,7 +34,7 @@ fn saved() -> Saved {
         resource_version: 3,
         keys: vec![Key::new(&[1; 32]).unwrap()],
         excluded: vec![],
-        snapshot: Snapshot::default(),
+        snapshot: Arc::default(),
     }
 }
 

@@ -125,7 +125,7 @@ pub fn external_ips(cluster: &Cluster, count: usize) -> Result<BTreeMap<String, 
 /// kubectl's.
 pub fn herald_processes(cluster: &Cluster, component: &str) -> Result<BTreeMap<String, i32>> {
     let mut processes = BTreeMap::new();
-    for pod in cluster.herald_pods(component)?.into_keys() {
+    for pod in cluster.running_herald_pods(component)?.into_keys() {
         let pids = wait_until(&format!("the process of {pod}"), PATIENCE, || {
             let pids = cluster.lab().container_pids(HERALD_NAMESPACE, &pod, component)?;
             Ok(pids.first().copied())

@@ -81,7 +81,7 @@ fn since(killed: Instant, started: Instant, done: Instant) -> Restart {
 
 /// The speakers, one after the other.
 fn speakers(cluster: &Cluster) -> Result<Vec<Restart>> {
-    let hosts = cluster.herald_pods("speaker")?;
+    let hosts = cluster.running_herald_pods("speaker")?;
     let restart = |(pod, pid): (String, i32)| {
         let host = *hosts.get(&pod).ok_or_else(|| Error::NotSeen(format!("the node of {pod}")))?;
         let (killed, started) = kill(cluster, host, pid)?;
@@ -101,7 +101,7 @@ const LATE: &str = "late";
 
 /// The controller, and a Service created while it is away.
 fn controller(cluster: &Cluster, many: Many) -> Result<Restart> {
-    let hosts = cluster.herald_pods("controller")?;
+    let hosts = cluster.running_herald_pods("controller")?;
     let (pod, pid) = herald_processes(cluster, "controller")?
         .pop_first()
         .ok_or_else(|| Error::NotSeen("a process of the controller".into()))?;

@@ -126,7 +126,7 @@ impl Cluster {
     pub fn nodes_of(&self, deployment: &str) -> Result<BTreeMap<String, Host>> {
         let selector = format!("app={deployment}");
         let list = self.lab().kubectl_json(&["-n", NAMESPACE, "get", "pods", "-l", &selector])?;
-        pods(&list)
+        pods(&list, is_ready)
     }
 
     /// Events about an object, newest last.
@@ -169,23 +169,37 @@ impl Cluster {
     /// # Errors
     /// kubectl's stderr.
     pub fn herald_pods(&self, component: &str) -> Result<BTreeMap<String, Host>> {
+        pods(&self.list_pods(component)?, is_ready)
+    }
+
+    /// The same, and those that are not ready: a probe may have had no answer in time where processor time is short.
+    ///
+    /// # Errors
+    /// kubectl's stderr.
+    pub fn running_herald_pods(&self, component: &str) -> Result<BTreeMap<String, Host>> {
+        pods(&self.list_pods(component)?, |pod| pod["status"]["phase"] == "Running")
+    }
+
+    fn list_pods(&self, component: &str) -> Result<Value> {
         let selector = format!("component={component}");
-        let list = self.lab().kubectl_json(&["-n", crate::HERALD_NAMESPACE, "get", "pods", "-l", &selector])?;
-        pods(&list)
+        Ok(self.lab().kubectl_json(&["-n", crate::HERALD_NAMESPACE, "get", "pods", "-l", &selector])?)
     }
 }
 
-fn pods(list: &Value) -> Result<BTreeMap<String, Host>> {
+fn is_ready(pod: &Value) -> bool {
+    let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
+fn pods(list: &Value, counts: impl Fn(&Value) -> bool) -> Result<BTreeMap<String, Host>> {
     let mut pods = BTreeMap::new();
     for pod in list["items"].as_array().into_iter().flatten() {
-        let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-        let ready = conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
-        if !ready || !pod["metadata"]["deletionTimestamp"].is_null() {
+        if !counts(pod) || !pod["metadata"]["deletionTimestamp"].is_null() {
             continue;
         }
         let (name, node) = (pod["metadata"]["name"].as_str(), pod["spec"]["nodeName"].as_str());
         let (Some(name), Some(node)) = (name, node) else {
-            return Err(Error::Unexpected(format!("a ready pod without name or node: {pod}")));
+            return Err(Error::Unexpected(format!("a pod without name or node: {pod}")));
         };
         pods.insert(name.to_owned(), node.parse()?);
     }

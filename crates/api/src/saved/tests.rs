@@ -77,7 +77,7 @@ fn saved(snapshot: Snapshot) -> Saved {
         resource_version: 77,
         keys: vec![Key::new(&[1; 32]).unwrap(), Key::new(&[255; 16]).unwrap()],
         excluded: vec!["^veth.*".to_owned()],
-        snapshot,
+        snapshot: snapshot.into(),
     }
 }
 
@@ -125,7 +125,7 @@ fn nothing_secret_is_saved_but_the_keys() {
     let bytes = bytes(&saved(with_peer));
     assert!(!String::from_utf8_lossy(&bytes).contains("hunter2"));
     let back = Saved::read(&bytes, &"a".into(), NOW).unwrap();
-    assert_eq!(back.snapshot, snapshot(), "what is about BGP is left out: it is not announced");
+    assert_eq!(*back.snapshot, snapshot(), "what is about BGP is left out: it is not announced");
 }
 
 #[test]

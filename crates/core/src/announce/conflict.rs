@@ -2,20 +2,15 @@
 //! address detection (RFC 4862 section 5.4).
 //!
 //! A place that nobody of ours has used is probed first: three probes in 150 ms, the seconds of RFC 5227 section 1.1 being too long for a new
-//! Service. A place that goes over from one of ours is used at once and probed beside: nobody waits, and a foreign holder is still found. A
-//! claim by a foreign station is a conflict; then the place is withheld, and probed again with growing pauses until nobody claims it.
+//! Service. A place that goes over from one of ours is used at once and probed beside: nobody waits, and a foreign holder is still found,
+//! later where thousands of them go over. A claim by a foreign station is a conflict; then the place is withheld, and probed again with growing
+//! pauses until nobody claims it.
 
-use super::Place;
+use super::{PORTION, Place, Queue, REPEATS_APART, first, pop};
 use crate::{NodeName, reason::Reason, time::Moment};
 use herald_wire::Mac;
 use ipnetwork::Ipv4Network;
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    str::FromStr,
-    time::Duration,
-};
+use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 /// Probes of a round (`PROBE_NUM`).
 const PROBES: u32 = 3;
@@ -178,7 +173,12 @@ pub struct Guard {
     /// Different for each node, so that two do not probe in chorus.
     seed: u64,
     places: BTreeMap<Place, Watched>,
-    queue: BTreeSet<(Moment, Place)>,
+    /// Those that wait for their first use.
+    firsts: Queue,
+    /// Those that nothing waits for: what is in use is probed beside, and what is withheld was so for long.
+    beside: Queue,
+    /// None of the latter before.
+    paced: Moment,
     /// What was in use here and was given up, and when.
     left: BTreeMap<Place, Moment>,
 }
@@ -187,7 +187,15 @@ impl Guard {
     /// Watches over nothing yet. `seed` is a number of this node's.
     #[must_use]
     pub fn new(policy: Policy, seed: u64) -> Self {
-        Self { policy, seed, places: BTreeMap::new(), queue: BTreeSet::new(), left: BTreeMap::new() }
+        Self {
+            policy,
+            seed,
+            places: BTreeMap::new(),
+            firsts: Queue::new(),
+            beside: Queue::new(),
+            paced: Moment::default(),
+            left: BTreeMap::new(),
+        }
     }
 
     /// Watches over exactly these places: new ones are probed, others go on. Those that one of ours found claimed are withheld from the
@@ -202,11 +210,8 @@ impl Guard {
         self.left.retain(|_, when| now.since(*when) < LATELY);
         let gone: Vec<Place> = self.places.keys().filter(|place| !wanted.contains_key(*place)).cloned().collect();
         for place in gone {
-            if let Some(watched) = self.places.remove(&place) {
-                self.unqueue(&place, watched);
-                if matches!(watched.state, State::Free { .. }) {
-                    self.left.insert(place, now);
-                }
+            if self.remove(&place).is_some_and(|watched| matches!(watched.state, State::Free { .. })) {
+                self.left.insert(place, now);
             }
         }
         for (place, origin) in wanted {
@@ -224,16 +229,27 @@ impl Guard {
                 None => State::Free { defended: None },
             };
             let next = (*origin != Origin::Drained).then_some(now);
-            self.places.insert(place.clone(), Watched { state, origin: *origin, sent: 0, next });
-            self.queue.extend(next.map(|next| (next, place.clone())));
+            self.insert(place.clone(), Watched { state, origin: *origin, sent: 0, next });
         }
         withheld
     }
 
-    fn unqueue(&mut self, place: &Place, watched: Watched) {
+    fn insert(&mut self, place: Place, watched: Watched) {
+        self.remove(&place);
+        self.queue(watched.state).extend(watched.next.map(|next| (next, place.clone())));
+        self.places.insert(place, watched);
+    }
+
+    fn remove(&mut self, place: &Place) -> Option<Watched> {
+        let watched = self.places.remove(place)?;
         if let Some(next) = watched.next {
-            self.queue.remove(&(next, place.clone()));
+            self.queue(watched.state).remove(&(next, place.clone()));
         }
+        Some(watched)
+    }
+
+    fn queue(&mut self, state: State) -> &mut Queue {
+        if state == State::Probing { &mut self.firsts } else { &mut self.beside }
     }
 
     /// Whether the place may be used.
@@ -278,11 +294,8 @@ impl Guard {
             }
             State::Probing | State::Free { .. } => (1, Some(Claimed::Yielded)),
         };
-        self.unqueue(place, watched);
-        let next = now + self.back_off(place, rounds);
-        let held = Watched { state: State::Held { by, rounds }, sent: 0, next: Some(next), ..watched };
-        self.places.insert(place.clone(), held);
-        self.queue.insert((next, place.clone()));
+        let next = Some(now + self.back_off(place, rounds));
+        self.insert(place.clone(), Watched { state: State::Held { by, rounds }, sent: 0, next, ..watched });
         came
     }
 
@@ -300,46 +313,59 @@ impl Guard {
             self.places.iter().filter(|(_, it)| held(it)).map(|(place, _)| place.clone()).collect();
         for place in places {
             if let Some(watched) = self.places.get(&place).copied() {
-                self.unqueue(&place, watched);
-                self.places.insert(place.clone(), Watched { sent: 0, next: Some(now), ..watched });
-                self.queue.insert((now, place));
+                self.insert(place, Watched { sent: 0, next: Some(now), ..watched });
             }
         }
     }
 
-    /// What is to be probed now, and what silence says. Everything received has to be handled before.
+    /// What is to be probed now, a portion of it, and what silence says. Everything received has to be handled before.
     pub fn due(&mut self, now: Moment) -> Probed {
         let mut probed = Probed::default();
-        while let Some((moment, place)) = self.queue.first().cloned()
-            && moment <= now
+        while probed.probes.len() < PORTION
+            && let Some(place) = pop(&mut self.firsts, now)
         {
-            self.queue.pop_first();
-            let Some(watched) = self.places.get_mut(&place) else { continue };
-            if watched.sent < PROBES {
-                // Counted from when it is sent: after a pause silence does not count for what was never asked.
-                watched.sent += 1;
-                let next = now + PROBE_EVERY;
-                watched.next = Some(next);
-                self.queue.insert((next, place.clone()));
-                probed.probes.push(place);
-                continue;
+            self.step(place, now, &mut probed);
+        }
+        if self.paced <= now {
+            let firsts = probed.probes.len();
+            while probed.probes.len() < PORTION
+                && let Some(place) = pop(&mut self.beside, now)
+            {
+                self.step(place, now, &mut probed);
             }
-            watched.next = None;
-            match watched.state {
-                State::Free { .. } => continue,
-                State::Probing => {}
-                State::Held { .. } => probed.over.push(place.clone()),
-            }
-            watched.state = State::Free { defended: None };
-            probed.free.push(place);
+            let beside = u32::try_from(probed.probes.len() - firsts).unwrap_or_default();
+            self.paced = now + REPEATS_APART * beside;
         }
         probed
+    }
+
+    /// The next step of a round: a probe, or its end.
+    fn step(&mut self, place: Place, now: Moment, probed: &mut Probed) {
+        let Some(watched) = self.places.get_mut(&place) else { return };
+        if watched.sent < PROBES {
+            watched.sent += 1;
+            // Counted from when it is sent: after a pause silence does not count for what was never asked.
+            let next = now + PROBE_EVERY;
+            watched.next = Some(next);
+            let state = watched.state;
+            self.queue(state).insert((next, place.clone()));
+            probed.probes.push(place);
+            return;
+        }
+        watched.next = None;
+        match watched.state {
+            State::Free { .. } => return,
+            State::Probing => {}
+            State::Held { .. } => probed.over.push(place.clone()),
+        }
+        watched.state = State::Free { defended: None };
+        probed.free.push(place);
     }
 
     /// When [`Guard::due`] has something next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {
-        self.queue.first().map(|(moment, _)| *moment)
+        first(&self.firsts).into_iter().chain(first(&self.beside).map(|moment| moment.max(self.paced))).min()
     }
 
     /// Places that foreign stations have, with theirs.

@@ -38,7 +38,7 @@ const NO_HURRY: Duration = Duration::from_secs(1);
 const PORTION: usize = 64;
 
 /// Repeats are so far apart on average, 400 a second: every station of the link looks at each of these broadcasts. Where thousands of addresses
-/// change hands, the first word is said for all of them, and the repeats come later than their time.
+/// change hands, the first word is said for all of them, and the repeats come later than their time, as do probes that nobody waits for.
 const REPEATS_APART: Duration = Duration::from_micros(2500);
 
 /// Claims by one that cannot be told are contradicted by one burst when they are no further apart; a burst is longer.
@@ -70,6 +70,7 @@ pub struct Announcer {
     paced: Moment,
 }
 
+/// What is said at some time, the next first.
 type Queue = BTreeSet<(Moment, Place)>;
 
 #[derive(Debug, Clone, Copy)]
@@ -176,10 +177,9 @@ impl Announcer {
     /// When [`Announcer::due`] has something next that does not wait any longer.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {
-        let next = |queue: &Queue| queue.first().map(|(moment, _)| *moment);
-        let repeat = next(&self.repeats).map(|moment| moment.max(self.paced));
-        let refresh = next(&self.refreshes).map(|moment| moment.max(self.paced) + NO_HURRY);
-        next(&self.firsts).into_iter().chain(repeat).chain(refresh).min()
+        let repeat = first(&self.repeats).map(|moment| moment.max(self.paced));
+        let refresh = first(&self.refreshes).map(|moment| moment.max(self.paced) + NO_HURRY);
+        first(&self.firsts).into_iter().chain(repeat).chain(refresh).min()
     }
 
     /// Everything announced now.
@@ -190,9 +190,22 @@ impl Announcer {
 
 /// Moves what is due, the longest first, until this portion is full.
 fn take(queue: &mut Queue, now: Moment, portion: &mut Vec<Place>) {
-    while portion.len() < PORTION && queue.first().is_some_and(|(moment, _)| *moment <= now) {
-        portion.extend(queue.pop_first().map(|(_, place)| place));
+    while portion.len() < PORTION
+        && let Some(place) = pop(queue, now)
+    {
+        portion.push(place);
     }
+}
+
+/// What is due the longest.
+fn pop(queue: &mut Queue, now: Moment) -> Option<Place> {
+    first(queue).filter(|moment| *moment <= now)?;
+    queue.pop_first().map(|(_, place)| place)
+}
+
+/// When something of a queue is due first.
+fn first(queue: &Queue) -> Option<Moment> {
+    queue.first().map(|(moment, _)| *moment)
 }
 
 /// Up to a tenth less than a minute, different for each address, so that a thousand addresses do not speak at once.

@@ -255,7 +255,7 @@ impl Holder {
             None => Some(group),
             Some(before) => {
                 let same = |other: &&Group| group.addresses.iter().any(|address| other.addresses.contains(address));
-                before.groups().iter().find(same)
+                before.groups().iter().map(|group| &**group).find(same)
             }
         };
         let owner = |members| plan.desired(held?, view.link, members).owner;

@@ -35,7 +35,7 @@ mod groups;
 mod holder;
 mod plan;
 mod reasons;
-mod shared;
+pub mod shared;
 mod stand_in;
 #[cfg(test)]
 mod tests;

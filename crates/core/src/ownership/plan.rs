@@ -23,7 +23,7 @@ use std::{
 #[derive(Debug, Default)]
 pub struct Plan {
     snapshot: Arc<Snapshot>,
-    groups: Vec<Group>,
+    groups: Vec<Arc<Group>>,
     /// In the order of the snapshot's advertisements.
     reaches: Vec<Reach>,
     silent: BTreeMap<ServiceKey, Silent>,
@@ -67,20 +67,22 @@ impl Plan {
     /// The plan for a snapshot.
     #[must_use]
     pub fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self::after(&[], snapshot)
+    }
+
+    fn after(before: &[Arc<Group>], snapshot: Arc<Snapshot>) -> Self {
         let mut by_pool = ByPool::new(&snapshot.config);
         let mut silent = BTreeMap::new();
-        let mut announced = Announced::new();
+        let mut announced: Vec<Announced<'_>> = Vec::with_capacity(snapshot.services.len());
         for (key, service) in &snapshot.services {
             match by_pool.choose(service) {
-                Ok(chosen) => {
-                    announced.insert(key, (service, chosen));
-                }
+                Ok(chosen) => announced.push((key, service, chosen)),
                 Err(why) => {
                     silent.insert(key.clone(), why);
                 }
             }
         }
-        let groups = groups::groups(&announced);
+        let groups = groups::groups(&announced, before);
         drop(announced);
         let reaches = snapshot.config.l2_advertisements.values().map(|l2| Reach::of(l2, &snapshot)).collect();
         Self { groups, reaches, silent, snapshot }
@@ -92,7 +94,8 @@ impl Plan {
             self.snapshot = snapshot;
             return None;
         }
-        Some(std::mem::replace(self, Self::new(snapshot)))
+        let next = Self::after(&self.groups, snapshot);
+        Some(std::mem::replace(self, next))
     }
 
     /// The snapshot that it was made from.
@@ -103,7 +106,7 @@ impl Plan {
 
     /// The groups of all Services that can be announced, ordered by their lowest address.
     #[must_use]
-    pub fn groups(&self) -> &[Group] {
+    pub fn groups(&self) -> &[Arc<Group>] {
         &self.groups
     }
 
@@ -138,7 +141,7 @@ impl Plan {
     pub(super) fn group(&self, key: IpAddr) -> Option<&Group> {
         let lowest = self.groups.binary_search_by_key(&Some(&key), |group| group.addresses.first());
         let lowest = lowest.ok().and_then(|at| self.groups.get(at)).filter(|group| group.key == key);
-        lowest.or_else(|| self.groups.iter().find(|group| group.key == key))
+        lowest.or_else(|| self.groups.iter().find(|group| group.key == key)).map(|group| &**group)
     }
 
     /// Steps 1 to 11.

@@ -4,7 +4,11 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
 
-pub(super) fn serialize<T, S>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error>
+/// Writes what it holds.
+///
+/// # Errors
+/// The serializer's.
+pub fn serialize<T, S>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error>
 where
     T: Serialize + ?Sized,
     S: Serializer,
@@ -12,7 +16,11 @@ where
     T::serialize(value, serializer)
 }
 
-pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<Arc<T>, D::Error>
+/// Reads it back, for itself.
+///
+/// # Errors
+/// The deserializer's.
+pub fn deserialize<'de, T, D>(deserializer: D) -> Result<Arc<T>, D::Error>
 where
     T: ?Sized,
     Box<T>: Deserialize<'de>,

@@ -233,6 +233,34 @@ fn sharing_and_dual_stack_connect_services_to_one_group() {
 }
 
 #[test]
+fn a_plan_that_follows_is_the_one_made_anew_and_keeps_the_groups_that_are_as_before() {
+    let cluster = TrafficPolicy::Cluster;
+    let all: Vec<(String, Announceable)> = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.5"]
+        .map(|address| (address.to_owned(), service(&[address], cluster, &["a"])))
+        .into();
+    let with = |services: &[(String, Announceable)]| {
+        with(&services.iter().map(|(name, service)| (name.as_str(), service.clone())).collect::<Vec<_>>())
+    };
+    let before = plan(&with(&all));
+    for (change, kept) in [
+        // One goes, one comes, one gets another policy, one gets another one's address besides.
+        (all[1..].to_vec(), 3),
+        ([all.clone(), vec![("192.0.2.4".to_owned(), service(&["192.0.2.4"], cluster, &["a"]))]].concat(), 4),
+        ([&all[..3], &[(all[3].0.clone(), service(&["192.0.2.5"], TrafficPolicy::Local, &["a"]))]].concat(), 3),
+        ([&all[..3], &[(all[3].0.clone(), service(&["192.0.2.5", "192.0.2.1"], cluster, &["a"]))]].concat(), 2),
+        (Vec::new(), 0),
+    ] {
+        let snapshot = with(&change);
+        let mut follows = plan(&with(&all));
+        let old = follows.follow(Arc::new(snapshot.clone())).unwrap();
+        assert_eq!(old.groups(), before.groups());
+        assert_eq!(follows.groups(), plan(&snapshot).groups());
+        let is_kept = |group: &&Arc<Group>| old.groups().iter().any(|other| Arc::ptr_eq(group, other));
+        assert_eq!(follows.groups().iter().filter(is_kept).count(), kept);
+    }
+}
+
+#[test]
 fn a_lone_service_is_ranked_by_its_first_address() {
     let snapshot = with(&[("dual", service(&["fd00::1", "192.0.2.9"], TrafficPolicy::Cluster, &["a"]))]);
     assert_eq!(plan(&snapshot).groups()[0].key, ip("fd00::1"));

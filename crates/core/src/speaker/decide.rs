@@ -137,7 +137,7 @@ impl Speaker {
     }
 
     fn decide(&mut self, cause: Cause, now: Moment, effects: &mut Vec<Effect>) {
-        let owned = self.owned(now);
+        let mut owned = self.owned(now);
         self.before = None;
         self.watch_over(&owned, cause, now, effects);
         let free: BTreeSet<Place> = owned.places.iter().filter(|place| self.is_free(place)).cloned().collect();
@@ -161,9 +161,9 @@ impl Speaker {
         }
         self.answers = answers;
         let said: BTreeSet<Place> = free.difference(&owned.quiet).cloned().collect();
-        let services = owned.services(|place| free.contains(place));
+        let announcing = owned.announcing(|place| free.contains(place));
         self.others = owned.others;
-        let back = self.tell_services(services, cause, now, effects);
+        let back = self.tell_services(announcing, cause, now, effects);
         let known = |(link, address): &Place| {
             if owned.resumed.contains(link) {
                 Known::Here

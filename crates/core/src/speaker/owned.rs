@@ -1,6 +1,6 @@
 //! What this node answers for: its own, and what it stands in for.
 
-use super::{Speaker, segments};
+use super::{Announced, Announcing, Speaker, segments};
 use crate::{
     LinkName, NodeName, ServiceKey,
     announce::Place,
@@ -35,23 +35,18 @@ pub(super) struct Owned {
     records: Vec<(ServiceKey, Place, Option<LinkName>)>,
 }
 
-/// What is announced of a Service on links of record; the links only where its advertisements name some.
-#[derive(Debug, Default)]
-pub(super) struct Recorded {
-    pub(super) addresses: BTreeSet<IpAddr>,
-    pub(super) links: BTreeSet<LinkName>,
-}
-
 impl Owned {
-    /// What is announced of each Service, where it may be.
-    pub(super) fn services(&self, may: impl Fn(&Place) -> bool) -> BTreeMap<ServiceKey, Recorded> {
-        let mut services: BTreeMap<ServiceKey, Recorded> = BTreeMap::new();
-        for (service, place, link) in self.records.iter().filter(|(_, place, _)| may(place)) {
-            let recorded = services.entry(service.clone()).or_default();
-            recorded.addresses.insert(place.1);
-            recorded.links.extend(link.clone());
-        }
-        services
+    /// What is announced of each Service, where it may be. Thousands of them are made anew for each decision: without small pieces in between.
+    pub(super) fn announcing(&mut self, may: impl Fn(&Place) -> bool) -> Announcing {
+        self.records.retain(|(_, place, _)| may(place));
+        self.records.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        let announced = |records: &[(ServiceKey, Place, Option<LinkName>)]| {
+            let (key, ..) = records.first()?;
+            let addresses = records.iter().map(|(_, (_, address), _)| *address).collect();
+            let links = records.iter().filter_map(|(.., link)| link.clone()).collect();
+            Some((key.clone(), Announced { addresses, links }))
+        };
+        self.records.chunk_by(|(a, ..), (b, ..)| a == b).filter_map(announced).collect()
     }
 }
 

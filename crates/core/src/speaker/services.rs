@@ -1,6 +1,6 @@
 //! Which Services this node announces, and what of that is news.
 
-use super::{Announced, Announcing, Cause, Effect, Speaker, owned::Recorded};
+use super::{Announced, Announcing, Cause, Effect, Speaker};
 use crate::{
     NodeName, ServiceKey, Set,
     membership::Membership,
@@ -70,16 +70,11 @@ impl Speaker {
     /// nobody else said to have since.
     pub(super) fn tell_services(
         &mut self,
-        services: BTreeMap<ServiceKey, Recorded>,
+        announcing: Announcing,
         cause: Cause,
         now: Moment,
         effects: &mut Vec<Effect>,
     ) -> BTreeSet<IpAddr> {
-        let announced = |recorded: Recorded| Announced {
-            addresses: recorded.addresses.into_iter().collect(),
-            links: recorded.links.into_iter().collect(),
-        };
-        let announcing: Announcing = services.into_iter().map(|(key, recorded)| (key, announced(recorded))).collect();
         let pauses = self.can_own() && !self.memberships.values().all(Membership::takes_part);
         for (key, announced) in self.announcing.iter().filter(|(key, _)| !announcing.contains_key(*key)) {
             if pauses {

@@ -109,7 +109,7 @@ impl Speaker {
         if let Some(plan) = &self.plan {
             for group in plan.groups().iter().filter(|group| group.services.iter().any(&wanted)) {
                 let verdict = |(name, link): (&&'_ LinkName, &LinkState<'_>)| plan.desired(group, name, &link.members);
-                groups.push((group, links.iter().map(|(name, link)| (*name, verdict((name, link)))).collect()));
+                groups.push((&**group, links.iter().map(|(name, link)| (*name, verdict((name, link)))).collect()));
             }
             let all = plan.snapshot().services.iter().filter(|(key, _)| wanted(key));
             services.extend(all.map(|(key, service)| (key, service, plan.silent(key))));

@@ -1,10 +1,10 @@
 use super::*;
 use herald_api::{
     crd::{IPAddressPool, L2Advertisement, Unread},
-    endpoints::Endpoint,
+    endpoints::{Endpoint, Slice},
     sources::{Kind as SourceKind, Source},
 };
-use herald_core::config::Config;
+use herald_core::{config::Config, service::Serving};
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 
@@ -129,7 +129,7 @@ fn large_lists_are_taken() {
     for node in ["w1", "w2"] {
         let all = (0..30_000).map(|n| (key(&format!("s{n}-1")), of(n, node)));
         assert!(world.apply(Input::Slices(reset(all))));
-        assert_eq!(world.serving[&ServiceKey::new("default", "s29999")].nodes, [node.into()].into());
+        assert_eq!(world.slices.serving(&ServiceKey::new("default", "s29999")).nodes, [node.into()].into());
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::reason::tests::check;
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 const FOREIGN: Mac = Mac([2, 0xff, 0, 0, 0, 1]);
 
@@ -52,6 +52,39 @@ fn what_one_of_ours_used_is_used_at_once_and_probed_beside() {
         assert_eq!(guard.claimed(&place(1), FOREIGN, at(60)), Some(Claimed::Yielded));
         assert!(!guard.is_free(&place(1)));
     }
+}
+
+/// Thousands of them, for this reason.
+fn many(count: u16, origin: Origin) -> Guard {
+    let mut guard = Guard::new(Policy::Defend, 1);
+    let place = |n: u16| -> Place { ("eth0".into(), IpAddr::from(u32::to_be_bytes(0x0a00_0000 + u32::from(n)))) };
+    guard.set(&(0..count).map(|n| (place(n), origin)).collect(), nobody, at(0));
+    guard
+}
+
+#[test]
+fn thousands_of_first_uses_are_probed_in_portions_that_follow_at_once() {
+    let mut guard = many(3000, Origin::FirstUse);
+    assert_eq!((guard.due(at(0)).probes.len(), guard.next_deadline()), (PORTION, Some(at(0))));
+    let (probes, free) = run(&mut guard, at(10_000));
+    assert_eq!((probes.len(), probes.last()), (9000 - PORTION, Some(&at(100))));
+    assert_eq!((free.len(), free.first()), (3000, Some(&at(150))));
+}
+
+#[test]
+fn thousands_that_are_in_use_are_probed_at_a_bounded_rate_and_no_first_use_waits_for_them() {
+    let mut guard = many(3000, Origin::Continued);
+    let mut wanted: BTreeMap<Place, Origin> =
+        guard.places.keys().map(|place| (place.clone(), Origin::Continued)).collect();
+    assert_eq!(guard.due(at(0)).probes.len(), PORTION);
+    wanted.insert(place(1), Origin::FirstUse);
+    guard.set(&wanted, nobody, at(1));
+    assert_eq!(guard.due(at(1)).probes, [place(1)]);
+    let (probes, free) = run(&mut guard, at(60_000));
+    assert_eq!((probes.len(), free), (9000 - PORTION + 2, vec![at(151)]));
+    let in_any_second = probes.iter().filter(|when| **when < at(2000) && **when >= at(1000)).count();
+    assert!((300..=400 + PORTION).contains(&in_any_second), "{in_any_second} in a second");
+    assert_eq!(guard.next_deadline(), None);
 }
 
 #[test]

@@ -133,7 +133,7 @@ proptest! {
             let members = members(&states);
             let electorate = Electorate::new(&plan, &here, &members);
             for (position, group) in plan.groups().iter().enumerate() {
-                prop_assert_eq!(plan.group(group.key), Some(group));
+                prop_assert_eq!(plan.group(group.key), Some(&**group));
                 let owner = plan.desired(group, &here, &members).owner;
                 prop_assert_eq!(electorate.owner(group), owner.as_ref(), "{}", group.key);
                 for node in plan.snapshot().nodes.keys() {

@@ -55,7 +55,7 @@ impl Machine {
         let (me, link) = ("a".into(), "eth0".into());
         let view = self.view(before, &me, &link);
         holder.begin(&view);
-        let roles = self.plan.groups().iter().enumerate().map(|group| holder.step(&view, group)).collect();
+        let roles = self.plan.groups().iter().enumerate().map(|(at, group)| holder.step(&view, (at, group))).collect();
         holder.finish(&view);
         self.holder = holder;
         roles
