@@ -133,6 +133,7 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
         key,
         shutdown.clone(),
     );
+    tokio::spawn(give_back(observed.clone(), scraped.clone()));
     let pod = config.common.pod_name().unwrap_or_else(|| config.node_name.clone());
     let says = apply::Says {
         node: node.clone(),
@@ -162,7 +163,6 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
         sleep_until(wait).await;
         offer.send_replace(found.map(Arc::new));
     });
-    tokio::spawn(give_back(observed.clone()));
     let (events, _writer) = EventWriter::start(clients.main, COMPONENT, &pod, Pace::of_each(), shutdown.clone());
     tokio::spawn(tell_unread(node.clone(), unread_now, events.clone()));
     let resources = driver::Resources {
@@ -188,8 +188,15 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
 }
 
 /// Where thousands of Services change, decisions leave holes of megabytes between what stays: they are not left resident.
-async fn give_back(mut observed: watch::Receiver<Option<Arc<Snapshot>>>) {
-    while observed.changed().await.is_ok() {
+async fn give_back(mut observed: watch::Receiver<Option<Arc<Snapshot>>>, mut scrape: watch::Receiver<Arc<Scrape>>) {
+    loop {
+        let changed = tokio::select! {
+            changed = observed.changed() => changed,
+            changed = scrape.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
         sleep(GIVE_BACK).await;
         give_back_memory();
     }

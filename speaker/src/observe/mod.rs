@@ -50,6 +50,9 @@ const QUEUE: usize = 256;
 const COST_SHARE: u32 = 40;
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
+/// After so long without a change the world is packed.
+const QUIET: Duration = Duration::from_secs(3);
+
 /// How often the clock is looked at when something is to end: it may be set meanwhile.
 const CLOCK: Duration = Duration::from_secs(10);
 
@@ -315,6 +318,7 @@ async fn run(
                 }
             }
             () = sleep_until(not_before), if pending => {}
+            () = sleep(QUIET), if !pending && world.is_loose() => world.pack(),
             () = sleep(remaining(next_end)), if !pending && next_end.is_some() => pending |= next_end.is_some_and(|end| end <= clock()),
         }
         if pending && Instant::now() >= not_before {

@@ -42,6 +42,8 @@ pub(crate) struct ServiceObject {
 #[derive(Debug)]
 struct Kind<T> {
     objects: BTreeMap<ObjectKey, T>,
+    /// Objects came since [`Kind::pack`]: one by one, also those of a list.
+    loose: bool,
     /// The first full list has come.
     complete: bool,
     connected: bool,
@@ -50,7 +52,14 @@ struct Kind<T> {
 
 impl<T: PartialEq> Kind<T> {
     fn new() -> Self {
-        Self { objects: BTreeMap::new(), complete: false, connected: false, newest: 0 }
+        Self { objects: BTreeMap::new(), loose: false, complete: false, connected: false, newest: 0 }
+    }
+
+    /// Makes room that nothing is in smaller.
+    fn pack(&mut self) {
+        if std::mem::take(&mut self.loose) {
+            pack(&mut self.objects);
+        }
     }
 
     /// Takes a change; gives back the keys that are not as before.
@@ -58,7 +67,7 @@ impl<T: PartialEq> Kind<T> {
         match change {
             Change::Reset { objects, newest } => {
                 let (complete, before) = (self.complete, std::mem::replace(&mut self.objects, objects));
-                (self.complete, self.connected, self.newest) = (true, true, newest);
+                (self.loose, self.complete, self.connected, self.newest) = (true, true, true, newest);
                 let keys: BTreeSet<&ObjectKey> = before.keys().chain(self.objects.keys()).collect();
                 let differs = |key: &&ObjectKey| !complete || before.get(*key) != self.objects.get(*key);
                 keys.into_iter().filter(differs).cloned().collect()
@@ -68,7 +77,7 @@ impl<T: PartialEq> Kind<T> {
                 if self.objects.get(&key) == Some(&value) {
                     return Vec::new();
                 }
-                self.objects.insert(key.clone(), value);
+                self.loose |= self.objects.insert(key.clone(), value).is_none();
                 vec![key]
             }
             Change::Gone { key, newest } => {
@@ -86,6 +95,11 @@ impl<T: PartialEq> Kind<T> {
             }
         }
     }
+}
+
+/// Nodes of a map that grew one by one are little more than half full: with ten thousand Services that are megabytes. Made at once, they are full.
+fn pack<K: Ord, V>(map: &mut BTreeMap<K, V>) {
+    *map = std::mem::take(map).into_iter().collect();
 }
 
 /// Everything observed.
@@ -157,6 +171,17 @@ impl World {
         };
         self.is_complete()
             && (changed || !was_complete || self.published.map(|s| s.connected) != Some(self.connected()))
+    }
+
+    /// Whether [`World::pack`] has something to do.
+    pub(crate) fn is_loose(&self) -> bool {
+        self.services.loose || self.slices.kind.loose
+    }
+
+    /// Makes what is known small, when nothing happens any more.
+    pub(crate) fn pack(&mut self) {
+        self.services.pack();
+        self.slices.pack();
     }
 
     fn apply_services(&mut self, change: Change<ServiceObject>) -> bool {

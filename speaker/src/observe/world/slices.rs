@@ -1,6 +1,6 @@
 //! EndpointSlices by Service, and what follows from them.
 
-use super::Kind;
+use super::{Kind, pack};
 use herald_api::endpoints::{Slice, serving};
 use herald_core::{ServiceKey, service::Serving};
 use herald_runtime::watch::{Change, ObjectKey};
@@ -37,6 +37,14 @@ impl OfService {
 impl Slices {
     pub(super) fn new() -> Self {
         Self { kind: Kind::new(), services: BTreeMap::new(), shared: BTreeSet::new() }
+    }
+
+    /// Makes room that nothing is in smaller.
+    pub(super) fn pack(&mut self) {
+        if self.kind.loose {
+            pack(&mut self.services);
+        }
+        self.kind.pack();
     }
 
     /// Which endpoints of a Service can serve.

@@ -134,6 +134,22 @@ fn large_lists_are_taken() {
 }
 
 #[test]
+fn what_came_one_by_one_is_packed_once() {
+    let mut world = complete();
+    world.pack();
+    assert!(!world.is_loose());
+    world.apply(Input::Services(Change::Set { key: key("web"), value: service(), newest: 11 }));
+    assert!(!world.is_loose(), "it was there");
+    world.apply(Input::Services(Change::Set { key: key("db"), value: service(), newest: 12 }));
+    world.apply(Input::Slices(Change::Set { key: key("web-2"), value: slice("w2", true), newest: 13 }));
+    assert!(world.is_loose());
+    let before = world.snapshot(0);
+    world.pack();
+    assert!(!world.is_loose());
+    assert_eq!(world.snapshot(0), before);
+}
+
+#[test]
 fn a_deleted_slice_takes_its_endpoints_along() {
     let mut world = complete();
     world.snapshot(0);
