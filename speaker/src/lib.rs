@@ -41,7 +41,7 @@ use links::{
     watch::{LinkError, LinkWatch},
 };
 use metrics::{Scrape, ScrapeCollector};
-use net::sys::give_back_memory;
+use net::sys::trim_heap;
 use saved::{Offer, SavedMetrics, Saver, Store, offered};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -55,8 +55,8 @@ use tokio::{
 
 /// What appears as the source of events: MetalLB's name, as tools filter by it.
 const COMPONENT: &str = "metallb-speaker";
-/// So long after the cluster changed memory is given back: what comes of the change is done by then.
-const GIVE_BACK: Duration = Duration::from_secs(5);
+/// So long after the cluster or what is announced changed the heap is trimmed: what comes of the change is done by then.
+const TRIM: Duration = Duration::from_secs(5);
 
 /// Why the speaker ended.
 #[derive(Debug, thiserror::Error)]
@@ -133,7 +133,7 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
         key,
         shutdown.clone(),
     );
-    tokio::spawn(give_back(observed.clone(), scraped.clone()));
+    tokio::spawn(trim(observed.clone(), scraped.clone()));
     let pod = config.common.pod_name().unwrap_or_else(|| config.node_name.clone());
     let says = apply::Says {
         node: node.clone(),
@@ -187,8 +187,9 @@ pub async fn run(config: SpeakerConfig, clients: Clients, shutdown: Shutdown) ->
     ended(serve).await
 }
 
-/// Where thousands of Services change, decisions leave holes of megabytes between what stays: they are not left resident.
-async fn give_back(mut observed: watch::Receiver<Option<Arc<Snapshot>>>, mut scrape: watch::Receiver<Arc<Scrape>>) {
+/// Where thousands of Services change, decisions leave holes of megabytes between what stays: they are not left resident until the driver gives
+/// back everything that was used once, code included, every minute.
+async fn trim(mut observed: watch::Receiver<Option<Arc<Snapshot>>>, mut scrape: watch::Receiver<Arc<Scrape>>) {
     loop {
         let changed = tokio::select! {
             changed = observed.changed() => changed,
@@ -197,8 +198,8 @@ async fn give_back(mut observed: watch::Receiver<Option<Arc<Snapshot>>>, mut scr
         if changed.is_err() {
             return;
         }
-        sleep(GIVE_BACK).await;
-        give_back_memory();
+        sleep(TRIM).await;
+        trim_heap();
     }
 }
 

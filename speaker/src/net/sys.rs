@@ -1,5 +1,5 @@
 //! The system calls that no safe interface offers. Everything `unsafe` of this program is in this file, each with its safety argument.
-#![expect(unsafe_code, reason = "AF_PACKET addresses, group membership and clocks have no safe interface")]
+#![expect(unsafe_code, reason = "AF_PACKET addresses, group membership, clocks and memory have no safe interface")]
 #![expect(clippy::cast_possible_truncation, reason = "constants and struct sizes of C, all below 256")]
 
 use herald_core::time::Moment;
@@ -26,17 +26,6 @@ pub fn boottime() -> Moment {
     };
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     Moment::from_micros(seconds.saturating_mul(1_000_000) + u64::try_from(now.tv_nsec / 1000).unwrap_or(0))
-}
-
-/// Gives pages of the heap that nothing is in back to the system: by itself the allocator does so only at the heap's end. Takes a millisecond or
-/// so where there are many.
-pub fn give_back_memory() {
-    // Other C libraries have other allocators.
-    #[cfg(target_env = "gnu")]
-    // SAFETY: takes no pointer, and what is in use stays where it is; the allocator locks itself.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 /// Makes a socket known to the runtime's reactor, to be told when something can be read. Nobody waits until something can be written: every frame
@@ -252,17 +241,23 @@ pub fn wake_soon() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Gives pages of the heap that nothing is in back to the system: by itself the allocator does so only at the heap's end.
+pub fn trim_heap() {
+    // Other C libraries have other allocators.
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointer, and the allocator locks itself.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Gives back memory that was used once: free heap, and the program's own code and constants, which come back page by page from the page
 /// cache when they are used. What start-up or a thousand new Services needed does not count as this process's memory for the rest of its life.
 ///
 /// # Errors
 /// No `/proc`, or the kernel refuses.
 pub fn release_memory() -> io::Result<()> {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: takes no pointer, and the allocator locks itself.
-    unsafe {
-        libc::malloc_trim(0);
-    }
+    trim_heap();
     let maps = std::fs::read_to_string("/proc/self/maps")?;
     for range in code_of(&maps) {
         // SAFETY: the range is a private mapping of the running executable that was never writable, so every page is what the file says, and

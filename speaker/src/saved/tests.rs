@@ -163,3 +163,19 @@ async fn a_folder_that_cannot_be_written_is_said() {
     assert!(rig.readiness.report().text.contains("[!] saved state: /proc/none cannot be written"));
     assert_eq!(rig.saved_at.get(), 0);
 }
+
+#[tokio::test]
+async fn what_was_offered_is_let_go_once_it_was_taken() {
+    let (offer, offered_now) = watch::channel(None);
+    let (mut first, mut second) = (Some(offered_now.clone()), Some(offered_now));
+    let all = Arc::new(saved());
+    let left = Arc::downgrade(&all);
+    offer.send_replace(Some(all));
+    drop(offer);
+    assert_eq!(offered(&mut first).await.cluster, CLUSTER);
+    assert!(left.upgrade().is_some(), "another one waits for it");
+    assert_eq!(offered(&mut second).await.cluster, CLUSTER);
+    assert!(left.upgrade().is_none(), "nobody else keeps it in memory");
+    let again = timeout(Duration::from_millis(50), offered(&mut first)).await;
+    assert!(again.is_err(), "it is offered once");
+}
